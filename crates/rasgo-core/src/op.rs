@@ -1,0 +1,474 @@
+//! The one mechanism: an operation is validated, run, and recorded if a gradient is wanted.
+
+use std::cell::{Cell, RefCell};
+use std::fmt::Debug;
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rasgo_kernels::Buffer;
+use smallvec::SmallVec;
+
+use crate::counters::{count_copy, count_layout_copy};
+use crate::error::{Error, Result};
+use crate::meta::{Element, Layout, Meta, Shape};
+use crate::record::{Origin, Record, SavedValues};
+use crate::scope;
+use crate::tensor::{Storage, Tensor, Value};
+
+/// The metas of an op's outputs.
+pub type Metas = SmallVec<[Meta; 4]>;
+/// One gradient for each input, `None` where none is needed or none exists.
+pub type Grads = SmallVec<[Option<Tensor>; 4]>;
+
+/// A set of inputs or outputs, by position.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mask(u32);
+
+impl Mask {
+    /// The empty set.
+    pub const NONE: Mask = Mask(0);
+
+    /// A set of positions.
+    pub const fn of(positions: &[usize]) -> Mask {
+        let (mut bits, mut i) = (0, 0);
+        while i < positions.len() {
+            bits |= 1 << positions[i];
+            i += 1;
+        }
+        Mask(bits)
+    }
+
+    /// Whether the position is in the set.
+    pub const fn has(self, position: usize) -> bool {
+        self.0 >> position & 1 == 1
+    }
+}
+
+/// What the gradient rule of an op reads; everything else is dropped after `eval`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Saves {
+    /// Inputs by position.
+    pub inputs: Mask,
+    /// Outputs by position.
+    pub outputs: Mask,
+}
+
+/// The layout that an op's kernels read and write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayoutRule {
+    /// Any, as long as all inputs of the same rank agree; the outputs are the same.
+    Same,
+    /// The inputs at these positions are channels-last; the others are plain.
+    ChannelsLast(Mask),
+    /// All inputs are plain.
+    Plain,
+    /// Each input as it is: the op looks for itself.
+    AsIs,
+}
+
+/// An operation on tensors: the only place of its validation, arithmetic and gradient.
+pub trait Op: Debug + Send + Sync + 'static {
+    /// PyTorch's functional name.
+    fn name(&self) -> &'static str;
+    /// Checks the inputs and says what comes out. Nothing else validates.
+    fn infer(&self, inputs: &[Meta]) -> Result<Metas>;
+    /// The layout the kernels want.
+    fn layout(&self) -> LayoutRule {
+        LayoutRule::Same
+    }
+    /// The input that may become output 0 in place, where nobody else holds it.
+    fn in_place(&self) -> Option<usize> {
+        None
+    }
+    /// For an op that only renames or cuts: where, in elements, output 0 begins in input 0, whose storage it then
+    /// shares. `eval` is not called.
+    fn view(&self, _inputs: &[Meta]) -> Option<usize> {
+        None
+    }
+    /// Computes the outputs. It cannot fail after `infer`. Outputs hold garbage before.
+    fn eval(&self, inputs: &[Input], outputs: &mut [Output]);
+    /// What `grad` reads.
+    fn saves(&self) -> Saves {
+        Saves::default()
+    }
+    /// The gradients of the inputs that `needs` names, as calls of ops, so that gradients have gradients.
+    fn grad(&self, saved: Saved, dy: Grads, needs: Mask) -> Result<Grads>;
+    /// Multiply-adds, for reports.
+    fn multiply_adds(&self, _inputs: &[Meta], _outputs: &[Meta]) -> u64 {
+        0
+    }
+}
+
+/// An input of `eval`.
+#[derive(Debug)]
+pub struct Input {
+    meta: Meta,
+    storage: Option<Arc<Storage>>,
+    offset: usize,
+}
+
+impl Input {
+    /// Shape, dtype and layout.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// Whether this input's values are in output 0, to be overwritten there.
+    pub fn is_donated(&self) -> bool {
+        self.storage.is_none()
+    }
+
+    /// The values, in the order of the layout.
+    ///
+    /// # Panics
+    /// If the input was donated, or `T` is another dtype: mistakes of the op, not of its user.
+    pub fn values<T: Element>(&self) -> &[T] {
+        assert_eq!(self.meta.dtype, T::DTYPE, "an op reads its input as the dtype that infer saw");
+        let storage = self.storage.as_ref().expect("a donated input is read from output 0");
+        &storage.buffer.as_slice::<T>()[self.offset..self.offset + self.meta.shape.elements()]
+    }
+}
+
+/// An output of `eval`.
+#[derive(Debug)]
+pub struct Output {
+    meta: Meta,
+    buffer: Buffer,
+}
+
+impl Output {
+    /// Shape, dtype and layout.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// The place for the values, in the order of the layout.
+    ///
+    /// # Panics
+    /// If `T` is another dtype: a mistake of the op, not of its user.
+    pub fn values<T: Element>(&mut self) -> &mut [T] {
+        assert_eq!(self.meta.dtype, T::DTYPE, "an op writes its output as the dtype that infer gave");
+        let elements = self.meta.shape.elements();
+        &mut self.buffer.as_mut_slice::<T>()[..elements]
+    }
+}
+
+/// What the record kept, for `grad`.
+#[derive(Debug)]
+pub struct Saved {
+    values: SavedValues,
+    shapes: SmallVec<[Shape; 4]>,
+    op: &'static str,
+}
+
+impl Saved {
+    /// Takes input `i`; its memory is freed as soon as the rule drops it.
+    ///
+    /// # Panics
+    /// If `saves` does not name it: a mistake of the op.
+    pub fn input(&mut self, i: usize) -> Tensor {
+        let op = self.op;
+        self.values.inputs[i].take().unwrap_or_else(|| panic!("{op} does not save its input {i}"))
+    }
+
+    /// The shape of input `i`, which every record keeps.
+    pub fn input_shape(&self, i: usize) -> Shape {
+        self.shapes[i].clone()
+    }
+
+    /// Takes output `i`.
+    ///
+    /// # Panics
+    /// If `saves` does not name it: a mistake of the op.
+    pub fn output(&mut self, i: usize) -> Tensor {
+        let op = self.op;
+        self.values.outputs[i].take().unwrap_or_else(|| panic!("{op} does not save its output {i}"))
+    }
+}
+
+/// What an observer sees.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// An op was called.
+    Op {
+        /// Its name.
+        name: &'static str,
+        /// The path of the layer that called it.
+        layer: Option<Arc<str>>,
+        /// Its first output.
+        output: Meta,
+        /// Its multiply-adds.
+        multiply_adds: u64,
+    },
+    /// A layer is done.
+    Layer {
+        /// The layer's path.
+        path: Arc<str>,
+        /// The layer's type.
+        kind: &'static str,
+        /// What came out.
+        output: Tensor,
+        /// The window that it slid over its input, if any.
+        window: Option<Window>,
+    },
+}
+
+/// A sliding window over the spatial axes, for receptive fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Cells of the window for each axis; `None` is the whole axis.
+    pub kernel: Option<[usize; 3]>,
+    /// Step for each axis.
+    pub stride: [usize; 3],
+    /// Distance of the window's cells for each axis.
+    pub dilation: [usize; 3],
+}
+
+type Observer = Rc<RefCell<dyn FnMut(Event)>>;
+
+thread_local! {
+    static GRAD: Cell<bool> = const { Cell::new(true) };
+    static OBSERVER: RefCell<Option<Observer>> = const { RefCell::new(None) };
+}
+
+/// Runs `body` without leaving records: for evaluation.
+pub fn no_grad<R>(body: impl FnOnce() -> R) -> R {
+    with_grad(false, body)
+}
+
+/// Whether operations leave records on this thread.
+pub fn grad_enabled() -> bool {
+    GRAD.get()
+}
+
+pub(crate) fn with_grad<R>(on: bool, body: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            GRAD.set(self.0);
+        }
+    }
+    let _restore = Restore(GRAD.replace(on));
+    body()
+}
+
+/// Runs `body` and collects what it calls on this thread, in order: ops, and layers as they end.
+pub fn observe<R>(body: impl FnOnce() -> R) -> (R, Vec<Event>) {
+    struct Restore(Option<Observer>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let before = self.0.take();
+            OBSERVER.with(|slot| *slot.borrow_mut() = before);
+        }
+    }
+    let events = Rc::new(RefCell::new(Vec::new()));
+    let sink = Rc::clone(&events);
+    let observer: Observer = Rc::new(RefCell::new(move |event| sink.borrow_mut().push(event)));
+    let restore = Restore(OBSERVER.with(|slot| slot.borrow_mut().replace(observer)));
+    let result = body();
+    drop(restore);
+    let events = events.take();
+    (result, events)
+}
+
+/// Whether somebody observes this thread: then layers run one by one, not as composites.
+pub fn is_observed() -> bool {
+    OBSERVER.with(|slot| slot.borrow().is_some())
+}
+
+/// Tells the observer, if there is one.
+pub fn notify(event: impl FnOnce() -> Event) {
+    if let Some(observer) = OBSERVER.with(|slot| slot.borrow().clone()) {
+        observer.borrow_mut()(event());
+    }
+}
+
+/// Runs an op and returns its first output.
+#[track_caller]
+pub fn apply(op: impl Op, inputs: impl IntoIterator<Item = Tensor>) -> Result<Tensor> {
+    let mut outputs = apply_all(op, inputs)?;
+    Ok(outputs.swap_remove(0))
+}
+
+/// Runs an op and returns all of its outputs.
+#[track_caller]
+pub fn apply_all(
+    op: impl Op,
+    inputs: impl IntoIterator<Item = Tensor>,
+) -> Result<SmallVec<[Tensor; 4]>> {
+    run(Arc::new(op), inputs.into_iter().collect(), Location::caller())
+}
+
+fn run(
+    op: Arc<dyn Op>,
+    mut inputs: SmallVec<[Tensor; 4]>,
+    at: &'static Location<'static>,
+) -> Result<SmallVec<[Tensor; 4]>> {
+    let fail = |error: Error| scope::annotate(error.op(op.name()).at(at));
+    let rule = op.layout();
+    let shape_only = inputs.iter().any(Tensor::is_shape_only);
+    for position in 0..inputs.len() {
+        let wanted = match rule {
+            LayoutRule::Same => inputs[0].meta().layout,
+            LayoutRule::ChannelsLast(maps) if maps.has(position) => Layout::ChannelsLast,
+            LayoutRule::ChannelsLast(_) | LayoutRule::Plain => Layout::Plain,
+            LayoutRule::AsIs => continue,
+        };
+        let same_rank = inputs[position].shape().len() == inputs[0].shape().len();
+        if rule != LayoutRule::Same || same_rank {
+            let input = std::mem::replace(&mut inputs[position], Tensor::placeholder());
+            inputs[position] = to_layout(input, wanted);
+        }
+    }
+    let metas: Metas = inputs.iter().map(|tensor| tensor.meta().clone()).collect();
+    let outputs = op.infer(&metas).map_err(fail)?;
+    notify(|| Event::Op {
+        name: op.name(),
+        layer: scope::current(),
+        output: outputs[0].clone(),
+        multiply_adds: op.multiply_adds(&metas, &outputs),
+    });
+    if shape_only {
+        return Ok(outputs.into_iter().map(Tensor::shape_only_from).collect());
+    }
+    let needs_grad = grad_enabled() && inputs.iter().any(Tensor::needs_grad);
+    let saves = if needs_grad { op.saves() } else { Saves::default() };
+    let edges: SmallVec<[Option<Origin>; 4]> = inputs.iter().map(|tensor| tensor.origin.clone()).collect();
+    let mut saved = SavedValues::default();
+    if needs_grad {
+        saved.inputs =
+            inputs.iter().enumerate().map(|(i, x)| saves.inputs.has(i).then(|| x.detach())).collect();
+    }
+    let values = match op.view(&metas) {
+        Some(start) => SmallVec::from_iter([inputs.swap_remove(0).window(outputs[0].clone(), start)]),
+        None => compute(&*op, inputs, outputs),
+    };
+    if !needs_grad {
+        return Ok(values);
+    }
+    saved.outputs =
+        values.iter().enumerate().map(|(i, y)| saves.outputs.has(i).then(|| y.detach())).collect();
+    let shapes = metas.into_iter().map(|meta| meta.shape).collect();
+    let record = Record::new(Some(op), edges, shapes, at, scope::current());
+    *record.saved.lock().expect("a new lock") = Some(saved);
+    let record = Arc::new(record);
+    Ok(values
+        .into_iter()
+        .enumerate()
+        .map(|(output, mut y)| {
+            if y.dtype().is_float() {
+                y.origin = Some(Origin { record: Arc::clone(&record), output });
+            }
+            y
+        })
+        .collect())
+}
+
+/// Allocates the outputs, or takes an input's memory for output 0, and runs the kernels.
+fn compute(op: &dyn Op, inputs: SmallVec<[Tensor; 4]>, metas: Metas) -> SmallVec<[Tensor; 4]> {
+    let donor = op.in_place();
+    let mut donated = None;
+    let inputs: SmallVec<[Input; 4]> = inputs
+        .into_iter()
+        .enumerate()
+        .map(|(position, tensor)| {
+            let (meta, value) = tensor.into_parts();
+            let Value::Data { storage, offset } = value else { unreachable!("shape-only was handled") };
+            if donor == Some(position) && offset == 0 && meta.bytes() == metas[0].bytes() {
+                match Arc::try_unwrap(storage) {
+                    Ok(storage) if storage.buffer.bytes() == meta.bytes() => {
+                        donated = Some(storage.buffer);
+                        return Input { meta, storage: None, offset };
+                    }
+                    Ok(storage) => return Input { meta, storage: Some(Arc::new(storage)), offset },
+                    Err(storage) => return Input { meta, storage: Some(storage), offset },
+                }
+            }
+            Input { meta, storage: Some(storage), offset }
+        })
+        .collect();
+    let mut outputs: SmallVec<[Output; 4]> = metas
+        .into_iter()
+        .map(|meta| {
+            let buffer = donated.take().unwrap_or_else(|| Buffer::new::<u8>(meta.bytes()));
+            Output { meta, buffer }
+        })
+        .collect();
+    op.eval(&inputs, &mut outputs);
+    drop(inputs);
+    outputs.into_iter().map(|output| Tensor::from_buffer(output.meta, output.buffer)).collect()
+}
+
+/// Runs the gradient rule of a record.
+pub(crate) fn run_grad(record: &Record, dy: Grads, create_graph: bool, keep: bool) -> Result<Grads> {
+    let op = record.op.as_ref().expect("a leaf has no rule");
+    let annotate = |error: Error| {
+        let error = error.op(op.name()).at(record.at);
+        match &record.layer {
+            Some(layer) => error.layer(&**layer),
+            None => error,
+        }
+    };
+    let mut slot = record.saved.lock().expect("no panic holds a record");
+    let mut values = match (&*slot, keep) {
+        (Some(saved), true) => {
+            SavedValues { inputs: saved.inputs.clone(), outputs: saved.outputs.clone() }
+        }
+        _ => slot.take().ok_or_else(|| {
+            annotate(
+                Error::new(
+                    crate::ErrorKind::State,
+                    "backward through this operation a second time, after its saved values were freed",
+                )
+                .hint("run the forward again, or use rasgo::grad with create_graph for the first gradient"),
+            )
+        })?,
+    };
+    drop(slot);
+    if create_graph {
+        for (value, edge) in values.inputs.iter_mut().zip(&record.edges) {
+            if let Some(value) = value {
+                value.origin = edge.clone();
+            }
+        }
+    }
+    let needs = Mask(record.edges.iter().enumerate().map(|(i, e)| u32::from(e.is_some()) << i).sum());
+    let saved = Saved { values, shapes: record.shapes.clone(), op: op.name() };
+    with_grad(create_graph, || op.grad(saved, dy, needs)).map_err(annotate)
+}
+
+/// The same values in the given layout; free where the bytes agree.
+pub(crate) fn to_layout(tensor: Tensor, layout: Layout) -> Tensor {
+    let wanted = match layout {
+        Layout::Plain => Meta::plain(tensor.shape().clone(), tensor.dtype()),
+        Layout::ChannelsLast => Meta::channels_last(tensor.shape().clone(), tensor.dtype()),
+    };
+    if *tensor.meta() == wanted {
+        return tensor;
+    }
+    if tensor.is_shape_only() {
+        return Tensor::shape_only_from(wanted);
+    }
+    count_layout_copy();
+    // A change of layout is not an operation: the logical values and so the gradients are the same.
+    let origin = tensor.origin.clone();
+    let mut result = crate::tensor::copy_to_layout(&tensor, wanted);
+    result.origin = origin;
+    result
+}
+
+/// The same values, held by nobody else and at the start of their storage.
+pub(crate) fn make_unique(tensor: &mut Tensor) {
+    if !tensor.is_unique() {
+        count_copy();
+        *tensor = tensor.deep_copy();
+    }
+}
+
+pub(crate) fn retain(tensor: &Tensor) {
+    if let Some(origin) = &tensor.origin {
+        origin.record.retain.store(true, Ordering::Relaxed);
+    }
+}

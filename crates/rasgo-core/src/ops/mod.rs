@@ -1,0 +1,70 @@
+//! The operations, one file each: formula, attributes, validation, arithmetic, gradient, tests.
+
+mod batch_norm;
+mod binary;
+mod cast;
+mod conv;
+mod cross_entropy;
+mod dropout;
+mod linear;
+mod permute;
+mod pool;
+mod reduce;
+mod reshape;
+mod rows;
+mod softmax;
+mod unary;
+
+#[cfg(test)]
+mod grad_check;
+
+pub use batch_norm::{BatchNormOptions, BatchNormOutput, PoolAfter};
+pub use binary::binary;
+pub use conv::ConvOptions;
+pub use cross_entropy::CrossEntropyOptions;
+pub use pool::PoolOptions;
+
+use crate::error::{Error, Result};
+use crate::meta::{DType, Meta};
+
+/// Runs a body with `T` bound to the float type of a dtype that `infer` has checked.
+macro_rules! float {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            crate::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            _ => {
+                type $T = f32;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use float;
+
+/// Checks that all inputs have one float dtype.
+fn expect_float(inputs: &[Meta]) -> Result<DType> {
+    let dtype = inputs[0].dtype;
+    for input in inputs {
+        if !input.dtype.is_float() {
+            return Err(Error::new(
+                crate::ErrorKind::DType,
+                format!("a tensor of {} where float32 or float64 is wanted", input.dtype),
+            )
+            .hint("convert it with .to_dtype(DType::F32)"));
+        }
+        if input.dtype != dtype {
+            return Err(Error::new(crate::ErrorKind::DType, format!("{dtype} and {} do not mix", input.dtype))
+                .hint("convert one of them with .to_dtype"));
+        }
+    }
+    Ok(dtype)
+}
+
+/// The error of a gradient rule that has no gradient itself.
+fn no_second_gradient() -> Error {
+    Error::new(crate::ErrorKind::State, "this gradient has no gradient of its own")
+        .hint("second gradients exist for compositions of convolution, linear, arithmetic and average pooling")
+}

@@ -1,0 +1,134 @@
+//! Constructors.
+
+use rasgo_kernels::Buffer;
+
+use super::Tensor;
+use crate::error::{Error, Result};
+use crate::meta::{DType, Element, Meta, Shape};
+use crate::random::next_key;
+
+impl Tensor {
+    /// A tensor of the given values in row-major order.
+    #[track_caller]
+    pub fn from_vec<T: Element>(values: Vec<T>, shape: impl Into<Shape>) -> Result<Tensor> {
+        Tensor::from_slice(&values, shape)
+    }
+
+    /// A tensor with a copy of the given values in row-major order.
+    #[track_caller]
+    pub fn from_slice<T: Element>(values: &[T], shape: impl Into<Shape>) -> Result<Tensor> {
+        let shape = shape.into();
+        if values.len() != shape.elements() {
+            return Err(Error::shape(format!(
+                "{} values for shape {shape}, which has {} elements",
+                values.len(),
+                shape.elements()
+            ))
+            .op("from_vec")
+            .at(std::panic::Location::caller()));
+        }
+        Ok(Tensor::from_buffer(Meta::plain(shape, T::DTYPE), Buffer::from_slice(values)))
+    }
+
+    /// A tensor whose values `write` puts in place, in row-major order.
+    pub fn from_fn<T: Element>(shape: impl Into<Shape>, write: impl FnOnce(&mut [T])) -> Tensor {
+        let meta = Meta::plain(shape, T::DTYPE);
+        let mut buffer = Buffer::new::<T>(meta.shape.elements());
+        write(buffer.as_mut_slice::<T>());
+        Tensor::from_buffer(meta, buffer)
+    }
+
+    /// A tensor of (N, C, …) whose values `write` puts in place in channels-last order: N, spatial axes, C.
+    pub fn from_fn_channels_last<T: Element>(
+        shape: impl Into<Shape>,
+        write: impl FnOnce(&mut [T]),
+    ) -> Tensor {
+        let meta = Meta::channels_last(shape, T::DTYPE);
+        let mut buffer = Buffer::new::<T>(meta.shape.elements());
+        write(buffer.as_mut_slice::<T>());
+        Tensor::from_buffer(meta, buffer)
+    }
+
+    /// One number.
+    pub fn scalar<T: Element>(value: T) -> Tensor {
+        Tensor::from_buffer(Meta::plain([], T::DTYPE), Buffer::from_slice(&[value]))
+    }
+
+    /// All elements have the same value, which is rounded to the dtype.
+    pub fn full(shape: impl Into<Shape>, value: f64, dtype: DType) -> Result<Tensor> {
+        let shape = shape.into();
+        Ok(match dtype {
+            DType::F32 => Tensor::from_fn(shape, |x: &mut [f32]| x.fill(value as f32)),
+            DType::F64 => Tensor::from_fn(shape, |x: &mut [f64]| x.fill(value)),
+            DType::I64 => Tensor::from_fn(shape, |x: &mut [i64]| x.fill(value as i64)),
+            DType::U8 => Tensor::from_fn(shape, |x: &mut [u8]| x.fill(value as u8)),
+        })
+    }
+
+    /// Zeros.
+    pub fn zeros(shape: impl Into<Shape>, dtype: DType) -> Result<Tensor> {
+        Tensor::full(shape, 0.0, dtype)
+    }
+
+    /// Ones.
+    pub fn ones(shape: impl Into<Shape>, dtype: DType) -> Result<Tensor> {
+        Tensor::full(shape, 1.0, dtype)
+    }
+
+    /// `start`, `start + step`, … below `end` (above it, for a negative step), as f32.
+    #[track_caller]
+    pub fn arange(start: f64, end: f64, step: f64) -> Result<Tensor> {
+        let length = (end - start) / step;
+        if !length.is_finite() || length < 0.0 {
+            return Err(Error::argument(format!("no sequence goes from {start} to {end} in steps of {step}"))
+                .op("arange")
+                .at(std::panic::Location::caller()));
+        }
+        Ok(Tensor::from_fn([length.ceil() as usize], |x: &mut [f32]| {
+            for (i, x) in x.iter_mut().enumerate() {
+                *x = (start + i as f64 * step) as f32;
+            }
+        }))
+    }
+
+    /// The unit matrix, as f32.
+    pub fn eye(n: usize) -> Tensor {
+        Tensor::from_fn([n, n], |x: &mut [f32]| {
+            x.fill(0.0);
+            x.iter_mut().step_by(n + 1).for_each(|x| *x = 1.0);
+        })
+    }
+
+    /// Uniform in 0..1, as f32; the numbers follow from [`manual_seed`](crate::random::manual_seed).
+    pub fn rand(shape: impl Into<Shape>) -> Tensor {
+        let key = next_key();
+        Tensor::from_fn(shape, |x: &mut [f32]| {
+            x.iter_mut().enumerate().for_each(|(i, x)| *x = key.uniform(i as u64));
+        })
+    }
+
+    /// Standard normal, as f32.
+    pub fn randn(shape: impl Into<Shape>) -> Tensor {
+        let key = next_key();
+        Tensor::from_fn(shape, |x: &mut [f32]| {
+            x.iter_mut().enumerate().for_each(|(i, x)| *x = key.normal(i as u64) as f32);
+        })
+    }
+
+    /// Whole numbers in `low..high`, as i64.
+    #[track_caller]
+    pub fn randint(low: i64, high: i64, shape: impl Into<Shape>) -> Result<Tensor> {
+        if low >= high {
+            return Err(Error::argument(format!("no whole number is in {low}..{high}"))
+                .op("randint")
+                .at(std::panic::Location::caller()));
+        }
+        let key = next_key();
+        let range = high.abs_diff(low);
+        Ok(Tensor::from_fn(shape, |x: &mut [i64]| {
+            for (i, x) in x.iter_mut().enumerate() {
+                *x = low.wrapping_add(key.below(i as u64, range) as i64);
+            }
+        }))
+    }
+}

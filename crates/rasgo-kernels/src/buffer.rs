@@ -1,0 +1,234 @@
+//! Buffers, and the pool that keeps them.
+//!
+//! A training step asks for the same sizes again and again. The pool keeps every buffer that is given back, by
+//! size class, so that from the second step on nothing is allocated. Classes are an eighth of a power of two
+//! apart: a buffer is at most an eighth larger than asked (or 64 bytes).
+//!
+//! Memory is always initialised: fresh from the system it is zero, from the pool it holds old values, or NaN
+//! after [`set_poison`]. A kernel must write all of its output.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::collections::HashMap;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex};
+
+/// The alignment of every buffer, a cache line and the widest vector.
+pub const ALIGN: usize = 64;
+
+/// A type whose values may be read from any bytes of a buffer.
+pub trait Element: Copy + Send + Sync + 'static + sealed::Sealed {}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! element {
+    ($($t:ty),*) => {$(
+        impl sealed::Sealed for $t {}
+        impl Element for $t {}
+    )*};
+}
+element!(f32, f64, u8, u16, u32, i32, i64, u64, usize);
+
+/// An owned, aligned piece of memory that goes back to the pool when dropped.
+pub struct Buffer {
+    ptr: NonNull<u8>,
+    bytes: usize,
+    class: usize,
+}
+
+// SAFETY: a buffer owns its memory, and is only written through `&mut`.
+unsafe impl Send for Buffer {}
+// SAFETY: as above.
+unsafe impl Sync for Buffer {}
+
+impl Buffer {
+    /// A buffer for `len` elements. The contents are unspecified, not undefined.
+    pub fn new<T: Element>(len: usize) -> Buffer {
+        let bytes = len.checked_mul(size_of::<T>()).expect("a buffer's size fits in memory");
+        acquire(bytes)
+    }
+
+    /// A buffer of `len` zeros.
+    pub fn zeroed<T: Element>(len: usize) -> Buffer {
+        let buffer = Buffer::new::<T>(len);
+        // SAFETY: the buffer holds `bytes` bytes, and zero bytes are a value of every element type.
+        unsafe { buffer.ptr.as_ptr().write_bytes(0, buffer.bytes) };
+        buffer
+    }
+
+    /// A copy of a slice.
+    pub fn from_slice<T: Element>(src: &[T]) -> Buffer {
+        let mut buffer = Buffer::new::<T>(src.len());
+        buffer.as_mut_slice().copy_from_slice(src);
+        buffer
+    }
+
+    /// The size in bytes, as asked.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The contents as elements of one type.
+    pub fn as_slice<T: Element>(&self) -> &[T] {
+        // SAFETY: the memory is initialised, aligned to 64, and any bytes are values of an `Element`.
+        unsafe { std::slice::from_raw_parts(self.ptr.as_ptr().cast(), self.bytes / size_of::<T>()) }
+    }
+
+    /// The contents as elements of one type.
+    pub fn as_mut_slice<T: Element>(&mut self) -> &mut [T] {
+        // SAFETY: as `as_slice`, and `&mut self` makes this the only view.
+        unsafe { std::slice::from_raw_parts_mut(self.ptr.as_ptr().cast(), self.bytes / size_of::<T>()) }
+    }
+}
+
+impl std::fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Buffer({} bytes)", self.bytes)
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        release(self.ptr, self.class);
+    }
+}
+
+/// What the pool has done so far, in this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Buffers handed out from those kept.
+    pub hits: u64,
+    /// Buffers that had to be asked from the system.
+    pub misses: u64,
+    /// Bytes kept and not in use.
+    pub idle_bytes: u64,
+    /// Bytes in use.
+    pub live_bytes: u64,
+}
+
+struct Pool {
+    idle: Mutex<HashMap<usize, Vec<Idle>>>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    idle_bytes: AtomicU64,
+    live_bytes: AtomicU64,
+    poison: AtomicBool,
+}
+
+struct Idle(NonNull<u8>);
+// SAFETY: memory that nothing else refers to.
+unsafe impl Send for Idle {}
+
+static POOL: LazyLock<Pool> = LazyLock::new(|| Pool {
+    idle: Mutex::new(HashMap::new()),
+    hits: AtomicU64::new(0),
+    misses: AtomicU64::new(0),
+    idle_bytes: AtomicU64::new(0),
+    live_bytes: AtomicU64::new(0),
+    poison: AtomicBool::new(false),
+});
+
+/// The capacity that a request for `bytes` is given: the next multiple of an eighth of its power of two.
+pub fn size_class(bytes: usize) -> usize {
+    if bytes <= ALIGN {
+        return ALIGN;
+    }
+    let step = ((1usize << bytes.ilog2()) / 8).max(ALIGN);
+    bytes.div_ceil(step) * step
+}
+
+fn layout(class: usize) -> Layout {
+    Layout::from_size_align(class, ALIGN).expect("a buffer's size fits in memory")
+}
+
+fn acquire(bytes: usize) -> Buffer {
+    let class = size_class(bytes);
+    let kept = POOL.idle.lock().expect("no panic holds the pool").get_mut(&class).and_then(Vec::pop);
+    POOL.live_bytes.fetch_add(class as u64, Ordering::Relaxed);
+    let ptr = match kept {
+        Some(Idle(ptr)) => {
+            POOL.hits.fetch_add(1, Ordering::Relaxed);
+            POOL.idle_bytes.fetch_sub(class as u64, Ordering::Relaxed);
+            ptr
+        }
+        None => {
+            POOL.misses.fetch_add(1, Ordering::Relaxed);
+            // SAFETY: the layout's size is at least 64.
+            let raw = unsafe { alloc_zeroed(layout(class)) };
+            NonNull::new(raw).unwrap_or_else(|| handle_alloc_error(layout(class)))
+        }
+    };
+    if POOL.poison.load(Ordering::Relaxed) {
+        // SAFETY: `class` bytes are ours. All-ones bytes are a NaN in f32 and f64, and -1 in integers.
+        unsafe { ptr.as_ptr().write_bytes(0xff, class) };
+    }
+    Buffer { ptr, bytes, class }
+}
+
+fn release(ptr: NonNull<u8>, class: usize) {
+    POOL.live_bytes.fetch_sub(class as u64, Ordering::Relaxed);
+    POOL.idle_bytes.fetch_add(class as u64, Ordering::Relaxed);
+    POOL.idle.lock().expect("no panic holds the pool").entry(class).or_default().push(Idle(ptr));
+}
+
+/// The pool's counters.
+pub fn counters() -> Counters {
+    Counters {
+        hits: POOL.hits.load(Ordering::Relaxed),
+        misses: POOL.misses.load(Ordering::Relaxed),
+        idle_bytes: POOL.idle_bytes.load(Ordering::Relaxed),
+        live_bytes: POOL.live_bytes.load(Ordering::Relaxed),
+    }
+}
+
+/// Gives every idle buffer back to the system; for the end of a phase whose sizes do not come again.
+pub fn trim() {
+    let idle = std::mem::take(&mut *POOL.idle.lock().expect("no panic holds the pool"));
+    for (class, buffers) in idle {
+        for Idle(ptr) in buffers {
+            POOL.idle_bytes.fetch_sub(class as u64, Ordering::Relaxed);
+            // SAFETY: `ptr` came from `alloc_zeroed` with this layout and nothing refers to it.
+            unsafe { dealloc(ptr.as_ptr(), layout(class)) };
+        }
+    }
+}
+
+/// Fills every buffer handed out from now on with NaN, so that a test sees an output that was not written.
+pub fn set_poison(on: bool) {
+    POOL.poison.store(on, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_wastes_at_most_an_eighth() {
+        for bytes in (64..5000).chain((1..2000).map(|i| i * 7919)) {
+            let class = size_class(bytes);
+            assert!(class >= bytes && class % ALIGN == 0, "{bytes} -> {class}");
+            assert!(class - bytes <= (bytes / 8).max(ALIGN), "{bytes} -> {class}");
+            assert_eq!(size_class(class), class);
+        }
+    }
+
+    #[test]
+    fn buffers_are_aligned_and_zeroed_on_request() {
+        for len in [0, 1, 15, 16, 17, 1000] {
+            let buffer = Buffer::zeroed::<f32>(len);
+            assert_eq!(buffer.as_slice::<f32>().as_ptr() as usize % ALIGN, 0);
+            assert_eq!(buffer.as_slice::<f32>(), vec![0.0; len]);
+        }
+    }
+
+    #[test]
+    fn a_dropped_buffer_is_handed_out_again() {
+        // A size that no other test uses.
+        let first = Buffer::new::<u8>(123_457);
+        let address = first.as_slice::<u8>().as_ptr();
+        drop(first);
+        assert_eq!(Buffer::new::<u8>(123_457).as_slice::<u8>().as_ptr(), address);
+    }
+}

@@ -1,0 +1,124 @@
+//! Convolution in one, two and three dimensions: forward and both gradients.
+//!
+//! Each pass has one list of implementations, best first, down to the plain formula. The first that accepts the
+//! problem runs; what it accepts depends on the shape of one sample and the instruction set, never on the
+//! number of images, so that a row of a batch equals the single prediction to the bit.
+
+mod bias;
+mod depthwise;
+mod matrix_forward;
+mod matrix_grad_input;
+mod matrix_grad_weight;
+mod problem;
+mod reference;
+mod views;
+
+pub use bias::grad_bias;
+pub use matrix_forward::{PackedWeight, pack_weight};
+pub use problem::ConvProblem;
+
+use crate::{Float, Isa};
+
+/// One way to compute a pass.
+struct Implementation<F> {
+    name: &'static str,
+    accepts: fn(&ConvProblem, Isa) -> bool,
+    run: F,
+}
+
+type ForwardFn =
+    fn(&ConvProblem, &[f32], &[f32], Option<&PackedWeight>, Option<&[f32]>, bool, &mut [f32], Isa);
+type GradFn = fn(&ConvProblem, &[f32], &[f32], &mut [f32], Isa);
+
+static FORWARD: [Implementation<ForwardFn>; 3] = [
+    Implementation { name: "depthwise", accepts: depthwise::accepts, run: depthwise::forward },
+    Implementation { name: "matrix", accepts: |_, _| true, run: matrix_forward::forward },
+    Implementation {
+        name: "reference",
+        accepts: |_, _| true,
+        run: |p, src, weight, _, bias, relu, dst, _| reference::forward(p, src, weight, bias, relu, dst),
+    },
+];
+
+static GRAD_INPUT: [Implementation<GradFn>; 3] = [
+    Implementation { name: "depthwise", accepts: depthwise::accepts, run: depthwise::grad_input },
+    Implementation { name: "matrix", accepts: |_, _| true, run: matrix_grad_input::grad_input },
+    Implementation {
+        name: "reference",
+        accepts: |_, _| true,
+        run: |p, dy, weight, dx, _| reference::grad_input(p, dy, weight, dx),
+    },
+];
+
+static GRAD_WEIGHT: [Implementation<GradFn>; 3] = [
+    Implementation { name: "depthwise", accepts: depthwise::accepts, run: depthwise::grad_weight },
+    Implementation { name: "matrix", accepts: |_, _| true, run: matrix_grad_weight::grad_weight },
+    Implementation {
+        name: "reference",
+        accepts: |_, _| true,
+        run: |p, src, dy, dw, _| reference::grad_weight(p, src, dy, dw),
+    },
+];
+
+fn choose<'a, F>(list: &'a [Implementation<F>], p: &ConvProblem, isa: Isa) -> &'a Implementation<F> {
+    list.iter().find(|entry| (entry.accepts)(p, isa)).expect("the reference accepts everything")
+}
+
+/// The names of the implementations that run forward, the gradient to the input and that to the weight.
+pub fn chosen(p: &ConvProblem, isa: Isa) -> [&'static str; 3] {
+    [choose(&FORWARD, p, isa).name, choose(&GRAD_INPUT, p, isa).name, choose(&GRAD_WEIGHT, p, isa).name]
+}
+
+/// `dst[n, o, oc] = sum over k, ic of src[n, o * stride + k * dilation - padding, ic] * weight[oc, ic, k]`, plus
+/// `bias[oc]`, then ReLU if asked.
+///
+/// `packed` is what [`pack_weight`] made of the same weights, or `None`; it saves time, not more.
+pub fn forward<T: Float>(
+    p: &ConvProblem,
+    src: &[T],
+    weight: &[T],
+    packed: Option<&PackedWeight>,
+    bias: Option<&[T]>,
+    relu: bool,
+    dst: &mut [T],
+) {
+    check(p, src.len(), weight.len(), dst.len());
+    assert!(bias.is_none_or(|bias| bias.len() == p.oc), "the bias has oc elements");
+    let (Some(src), Some(weight_f32)) = (T::as_f32(src), T::as_f32(weight)) else {
+        return reference::forward(p, src, weight, bias, relu, dst);
+    };
+    let (bias, dst) = (bias.and_then(T::as_f32), T::as_f32_mut(dst).expect("one type for all"));
+    let isa = Isa::current();
+    (choose(&FORWARD, p, isa).run)(p, src, weight_f32, packed, bias, relu, dst, isa);
+}
+
+/// The gradient to the input, given that to the output: `dx[n, i, ic] = sum over o, k, oc of dy[n, o, oc] *
+/// weight[oc, ic, k]` where `o * stride + k * dilation - padding = i`.
+pub fn grad_input<T: Float>(p: &ConvProblem, dy: &[T], weight: &[T], dx: &mut [T]) {
+    check(p, dx.len(), weight.len(), dy.len());
+    let (Some(dy), Some(weight_f32)) = (T::as_f32(dy), T::as_f32(weight)) else {
+        return reference::grad_input(p, dy, weight, dx);
+    };
+    let isa = Isa::current();
+    let dx = T::as_f32_mut(dx).expect("one type for all");
+    (choose(&GRAD_INPUT, p, isa).run)(p, dy, weight_f32, dx, isa);
+}
+
+/// The gradient to the weight, in PyTorch's order: `dw[oc, ic, k] = sum over n, o of src[n, o * stride + k *
+/// dilation - padding, ic] * dy[n, o, oc]`.
+pub fn grad_weight<T: Float>(p: &ConvProblem, src: &[T], dy: &[T], dw: &mut [T]) {
+    check(p, src.len(), dw.len(), dy.len());
+    let (Some(src_f32), Some(dy_f32)) = (T::as_f32(src), T::as_f32(dy)) else {
+        return reference::grad_weight(p, src, dy, dw);
+    };
+    let isa = Isa::current();
+    let dw = T::as_f32_mut(dw).expect("one type for all");
+    (choose(&GRAD_WEIGHT, p, isa).run)(p, src_f32, dy_f32, dw, isa);
+}
+
+fn check(p: &ConvProblem, src: usize, weight: usize, dst: usize) {
+    p.check();
+    assert_eq!(src, p.src_len(), "the input has n * pixels * ic elements");
+    assert_eq!(weight, p.weight_len(), "the weight has oc * ic / groups * taps elements");
+    assert_eq!(dst, p.dst_len(), "the output has n * pixels * oc elements");
+}

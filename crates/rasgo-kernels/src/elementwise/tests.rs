@@ -1,0 +1,238 @@
+use super::*;
+use crate::Float;
+use crate::checks::{assert_close, numbers, poison, same_everywhere, wide};
+
+const OPS: [Unary; 24] = [
+    Unary::Relu,
+    Unary::Relu6,
+    Unary::LeakyRelu(0.1),
+    Unary::LeakyRelu(-0.2),
+    Unary::Elu(0.7),
+    Unary::Elu(-0.5),
+    Unary::Gelu,
+    Unary::GeluTanh,
+    Unary::Silu,
+    Unary::Hardswish,
+    Unary::Hardsigmoid,
+    Unary::Sigmoid,
+    Unary::Tanh,
+    Unary::Softplus,
+    Unary::Mish,
+    Unary::Exp,
+    Unary::Abs,
+    Unary::Neg,
+    Unary::Square,
+    Unary::Scale(1.7),
+    Unary::AddScalar(-0.3),
+    Unary::Clamp(-1.2, 0.8),
+    Unary::Recip,
+    Unary::Pow(3.0),
+];
+
+fn exact(op: Unary, x: f64) -> f64 {
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    match op {
+        Unary::Relu => if x < 0.0 { 0.0 } else { x },
+        Unary::Relu6 => x.clamp(0.0, 6.0),
+        Unary::LeakyRelu(a) => if x > 0.0 { x } else { a * x },
+        Unary::Elu(a) => if x > 0.0 { x } else { a * (x.exp() - 1.0) },
+        Unary::Gelu => x / 2.0 * (1.0 + libm::erf(x / 2f64.sqrt())),
+        Unary::GeluTanh => {
+            x / 2.0 * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
+        }
+        Unary::Silu => x * sigmoid(x),
+        Unary::Hardswish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        Unary::Hardsigmoid => (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        Unary::Sigmoid => sigmoid(x),
+        Unary::Tanh => x.tanh(),
+        Unary::Softplus => x.exp().ln_1p(),
+        Unary::Mish => x * x.exp().ln_1p().tanh(),
+        Unary::Exp => x.exp(),
+        Unary::Ln => x.ln(),
+        Unary::Sqrt => x.sqrt(),
+        Unary::Abs => x.abs(),
+        Unary::Neg => -x,
+        Unary::Recip => 1.0 / x,
+        Unary::Square => x * x,
+        Unary::Scale(a) => a * x,
+        Unary::AddScalar(b) => x + b,
+        Unary::Pow(p) => x.powf(p),
+        Unary::Clamp(low, high) => x.clamp(low, high),
+    }
+}
+
+/// Numbers from -8 to 8 without the corners of any function, for the positive-only functions made positive.
+fn arguments<T: Float>(op: Unary, len: usize) -> Vec<T> {
+    let positive = matches!(op, Unary::Ln | Unary::Sqrt | Unary::Recip | Unary::Pow(_));
+    let map = |x: T| {
+        let x = x.to_f64() * 4.0 + 0.003;
+        T::from_f64(if positive { x.abs() + 0.1 } else { x })
+    };
+    numbers::<T>(7, len).into_iter().map(map).collect()
+}
+
+fn check_unary<T: Float>(op: Unary, tolerance: f64) {
+    for len in [0, 1, 5, 17, 1000, 40_000] {
+        let src = arguments::<T>(op, len);
+        let want: Vec<f64> = src.iter().map(|x| exact(op, x.to_f64())).collect();
+        let got = same_everywhere(|| {
+            let mut dst = poison(len);
+            unary(op, &src, &mut dst);
+            let mut data = src.clone();
+            unary_in_place(op, &mut data);
+            assert_eq!(data, dst, "{op:?} in place");
+            dst
+        });
+        assert_close(&got, &want, tolerance, &format!("{op:?} of {len}"));
+    }
+}
+
+#[test]
+fn unary_functions_agree_with_f64_on_every_instruction_set() {
+    for op in OPS.into_iter().chain([Unary::Ln, Unary::Sqrt]) {
+        check_unary::<f32>(op, 1e-6);
+        check_unary::<f64>(op, 1e-14);
+    }
+}
+
+#[test]
+fn unary_gradients_are_the_slopes_of_the_functions() {
+    for op in OPS.into_iter().chain([Unary::Ln, Unary::Sqrt]) {
+        let len = 500;
+        let x = arguments::<f64>(op, len);
+        let dy = numbers::<f64>(8, len);
+        let mut y = poison(len);
+        unary(op, &x, &mut y);
+        let reads = match op.grad_reads() {
+            GradReads::Input => &x,
+            GradReads::Output => &y,
+            GradReads::Nothing => &dy,
+        };
+        let h = 1e-6;
+        let want: Vec<f64> =
+            (0..len).map(|i| dy[i] * (exact(op, x[i] + h) - exact(op, x[i] - h)) / (2.0 * h)).collect();
+        let mut dx = poison(len);
+        unary_grad(op, reads, &dy, &mut dx);
+        assert_close(&dx, &want, 2e-7, &format!("{op:?}"));
+        let mut data = dy.clone();
+        unary_grad_in_place(op, reads, &mut data);
+        assert_eq!(data, dx);
+        let [reads, dy]: [Vec<f32>; 2] = [reads, &dy].map(|v| v.iter().map(|&x| x as f32).collect());
+        let dx = same_everywhere(|| {
+            let mut dx = poison(len);
+            unary_grad(op, &reads, &dy, &mut dx);
+            dx
+        });
+        assert_close(&dx, &want, 1e-5, &format!("{op:?} in f32"));
+    }
+}
+
+#[test]
+fn nan_goes_through_every_function() {
+    for op in OPS.into_iter().chain([Unary::Ln, Unary::Sqrt]) {
+        let mut dst = [0.0f32; 20];
+        unary(op, &[f32::NAN; 20], &mut dst);
+        assert!(dst.iter().all(|x| x.is_nan()), "{op:?}");
+    }
+    for op in [Binary::Max, Binary::Min] {
+        let mut dst = [0.0f32; 2];
+        binary(op, &[f32::NAN, 1.0], &[1.0, f32::NAN], &mut dst);
+        assert!(dst.iter().all(|x| x.is_nan()), "{op:?}");
+    }
+}
+
+#[test]
+fn saturating_functions_stay_finite_far_out() {
+    for x in [-1e4f32, -200.0, -95.0, 95.0, 200.0, 1e4] {
+        for op in [Unary::Silu, Unary::Sigmoid, Unary::Tanh, Unary::Softplus, Unary::Mish, Unary::Elu(1.0)] {
+            let mut dst = [0.0];
+            unary(op, &[x], &mut dst);
+            assert_close(&dst, &[exact(op, f64::from(x))].map(|y| if y.is_nan() { f64::from(x) } else { y }), 1e-6, "far");
+        }
+    }
+}
+
+fn apply_exact(op: Binary, a: f64, b: f64) -> f64 {
+    match op {
+        Binary::Add => a + b,
+        Binary::Sub => a - b,
+        Binary::Mul => a * b,
+        Binary::Div => a / b,
+        Binary::Max => a.max(b),
+        Binary::Min => a.min(b),
+    }
+}
+
+const BINARY: [Binary; 6] = [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Max, Binary::Min];
+
+#[test]
+fn binary_functions_agree_with_f64() {
+    for op in BINARY {
+        for len in [0, 1, 7, 33_000] {
+            let (a, b) = (numbers::<f32>(1, len), numbers::<f32>(2, len));
+            let want: Vec<f64> = a.iter().zip(&b).map(|(a, b)| apply_exact(op, (*a).into(), (*b).into())).collect();
+            let got = same_everywhere(|| {
+                let mut dst = poison(len);
+                binary(op, &a, &b, &mut dst);
+                let mut data = a.clone();
+                binary_in_place(op, &mut data, &b);
+                assert_eq!(data, dst);
+                dst
+            });
+            assert_close(&got, &want, 1e-7, &format!("{op:?}"));
+        }
+    }
+    let (mut sum, mut ones) = (vec![1.5f32; 3], vec![f32::NAN; 20_000]);
+    accumulate(&mut sum, &[1.0, 2.0, 3.0]);
+    assert_eq!(sum, [2.5, 3.5, 4.5]);
+    fill(&mut ones, 1.0);
+    assert_eq!(ones, [1.0; 20_000]);
+}
+
+#[test]
+fn operands_broadcast_along_any_axes() {
+    // Shape, strides of a, strides of b.
+    let cases: [(&[usize], &[usize], &[usize]); 9] = [
+        (&[3, 5, 7], &[35, 7, 1], &[0, 0, 1]),
+        (&[3, 5, 7], &[35, 7, 1], &[1, 0, 0]),
+        (&[3, 5, 7], &[0, 7, 1], &[5, 1, 0]),
+        (&[2, 3, 4, 5], &[60, 20, 5, 1], &[0, 4, 1, 0]),
+        (&[4, 6], &[1, 4], &[6, 1]),
+        (&[4, 1, 6], &[6, 6, 1], &[0, 0, 0]),
+        (&[0, 6], &[6, 1], &[0, 1]),
+        (&[], &[], &[]),
+        (&[90, 30, 17], &[510, 17, 1], &[0, 0, 1]),
+    ];
+    for (shape, a_strides, b_strides) in cases {
+        let len: usize = shape.iter().product();
+        let (a, b) = (numbers::<f32>(3, len.max(1)), numbers::<f32>(4, len.max(1)));
+        let at = |mut i: usize, strides: &[usize]| {
+            let mut offset = 0;
+            for axis in (0..shape.len()).rev() {
+                offset += i % shape[axis] * strides[axis];
+                i /= shape[axis];
+            }
+            offset
+        };
+        for op in BINARY {
+            let want: Vec<f64> = (0..len)
+                .map(|i| apply_exact(op, a[at(i, a_strides)].into(), b[at(i, b_strides)].into()))
+                .collect();
+            let got = same_everywhere(|| {
+                let mut dst = poison(len);
+                binary_broadcast(op, shape, &a, a_strides, &b, b_strides, &mut dst);
+                dst
+            });
+            assert_close(&got, &want, 1e-7, &format!("{op:?} {shape:?}"));
+        }
+        for (src, strides) in [(&a, a_strides), (&b, b_strides)] {
+            let want: Vec<f32> = (0..len).map(|i| src[at(i, strides)]).collect();
+            let got = same_everywhere(|| {
+                let mut dst = poison(len);
+                copy_strided(shape, src, strides, &mut dst);
+                dst
+            });
+            assert_eq!(wide(&got), wide(&want));
+        }
+    }
+}

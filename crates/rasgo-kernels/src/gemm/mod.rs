@@ -1,0 +1,123 @@
+//! Matrix products.
+
+mod block;
+pub(crate) mod driver;
+pub(crate) mod level;
+pub(crate) mod micro;
+#[cfg(target_arch = "x86_64")]
+mod micro_avx2;
+#[cfg(target_arch = "x86_64")]
+mod micro_avx512;
+mod micro_portable;
+mod reference;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod simd;
+pub(crate) mod transposed;
+pub(crate) mod view;
+
+use crate::threads::{SharedMut, parallel};
+use crate::{Float, Isa};
+use driver::{Epilogue, Place, Right, StepsScratch, pack_right, rows_product, steps_product};
+use level::Level;
+use view::View;
+
+/// The largest right matrix (in elements) that is packed as a whole; larger ones are packed block by block.
+const PACK_WHOLE: usize = 1 << 20;
+
+/// `dst[m, n] = op(a) * op(b)`, plus `bias` over the columns, then ReLU if asked.
+///
+/// `a` is row-major `[m, k]` or, with `trans_a`, `[k, m]`; `b` is `[k, n]` or, with `trans_b`, `[n, k]`.
+/// Without `trans_a` the order of sums depends on `k` alone: a row's result is the same to the bit whatever
+/// rows stand beside it. `f32` is fast, `f64` is the plain formula.
+pub fn gemm<T: Float>(
+    m: usize,
+    n: usize,
+    k: usize,
+    a: &[T],
+    trans_a: bool,
+    b: &[T],
+    trans_b: bool,
+    bias: Option<&[T]>,
+    relu: bool,
+    dst: &mut [T],
+) {
+    assert_eq!(a.len(), m * k, "the left matrix has m * k elements");
+    assert_eq!(b.len(), k * n, "the right matrix has k * n elements");
+    assert_eq!(dst.len(), m * n, "the result has m * n elements");
+    assert!(bias.is_none_or(|bias| bias.len() == n), "the bias has n elements");
+    let (Some(af), Some(bf)) = (T::as_f32(a), T::as_f32(b)) else {
+        return reference::gemm(m, n, k, a, trans_a, b, trans_b, bias, relu, dst);
+    };
+    let bias = bias.and_then(T::as_f32);
+    let dst = T::as_f32_mut(dst).expect("one type for all");
+    if m == 0 || n == 0 {
+        return;
+    }
+    if trans_a && k > 0 {
+        by_steps(m, n, k, af, bf, trans_b, dst);
+        if bias.is_some() || relu {
+            finish_rows(n, bias, relu, dst);
+        }
+    } else {
+        by_rows(m, n, k, af, bf, trans_b, Epilogue { bias, relu }, dst);
+    }
+}
+
+fn by_rows(
+    m: usize,
+    n: usize,
+    k: usize,
+    a: &[f32],
+    b: &[f32],
+    trans_b: bool,
+    epilogue: Epilogue<'_>,
+    dst: &mut [f32],
+) {
+    let isa = Isa::current();
+    let left = View::matrix(a, m, k, 0..k);
+    let steps = View::matrix(if trans_b { &[] } else { b }, if trans_b { 0 } else { k }, n, 0..n);
+    let right = if trans_b { Right::Transposed(b) } else { Right::Steps(&steps) };
+    let place = Place { base: 0, stride: [0, 0, 0, n] };
+    let dst = SharedMut::new(dst);
+    // With few rows each piece of the right matrix is used by one task only.
+    if m > 128 && n * k <= PACK_WHOLE {
+        let packed = pack_right(isa, right, &Level::of(isa).panels(n), k);
+        rows_product(isa, &left, Right::Packed(packed.as_slice()), n, dst, place, epilogue);
+    } else {
+        rows_product(isa, &left, right, n, dst, place, epilogue);
+    }
+}
+
+/// The left matrix lies transposed: one step of the sum is a row of it.
+fn by_steps(m: usize, n: usize, k: usize, a: &[f32], b: &[f32], trans_b: bool, dst: &mut [f32]) {
+    /// Rows and panels of one task.
+    const ROWS: usize = 112;
+    const PANELS: usize = 6;
+    let isa = Isa::current();
+    let level = Level::of(isa);
+    let left = View::matrix(a, k, m, 0..m);
+    let steps = View::matrix(if trans_b { &[] } else { b }, if trans_b { 0 } else { k }, n, 0..n);
+    let right = if trans_b { Right::Transposed(b) } else { Right::Steps(&steps) };
+    let panels = level.panels(n);
+    let (down, across) = (m.div_ceil(ROWS), panels.len().div_ceil(PANELS));
+    let dst = SharedMut::new(dst);
+    parallel(down * across, |task| {
+        let rows = (task / across * ROWS)..(task / across * ROWS + ROWS).min(m);
+        let panels = &panels[task % across * PANELS..(task % across * PANELS + PANELS).min(panels.len())];
+        let width = panels.iter().map(|panel| panel.width).sum();
+        let mut scratch = StepsScratch::new(level, rows.len(), width);
+        let offsets: [usize; ROWS] = std::array::from_fn(|i| (rows.start + i) * n);
+        let offsets = &offsets[..rows.len()];
+        // SAFETY: this task alone writes these rows and columns.
+        unsafe { steps_product(isa, &left, right, 0..k, rows, panels, &mut scratch, dst.as_ptr(), offsets) };
+    });
+}
+
+fn finish_rows(n: usize, bias: Option<&[f32]>, relu: bool, dst: &mut [f32]) {
+    crate::threads::parallel_chunks(dst, n, |_, row| {
+        for (j, x) in row.iter_mut().enumerate() {
+            let sum = *x + bias.map_or(0.0, |bias| bias[j]);
+            *x = if relu && sum < 0.0 { 0.0 } else { sum };
+        }
+    });
+}

@@ -1,0 +1,34 @@
+//! CPU kernels: slices in, slices out.
+//!
+//! This crate knows no tensors. It holds the thread pool ([`threads`]), the buffer pool ([`buffer`]), the
+//! choice of instruction set ([`isa`]) and the kernels by family. All `unsafe` code of rasgo is here.
+//!
+//! Activations are channels-last: a map of `n` images, `h` rows, `w` columns and `c` channels is the matrix
+//! `[n*h*w, c]`, row-major. Every kernel gives the same bits at any number of threads: work is cut by the
+//! problem, never by the threads, and sums have a fixed order.
+
+pub mod buffer;
+pub mod float;
+pub mod isa;
+pub mod settings;
+pub mod threads;
+
+pub use buffer::Buffer;
+pub use float::Float;
+pub use isa::Isa;
+
+pub mod conv;
+pub mod elementwise;
+pub mod gemm;
+pub mod norm;
+pub mod optim;
+pub mod peak;
+pub mod pool;
+pub mod reduce;
+pub mod softmax;
+pub mod transpose;
+
+#[cfg(test)]
+mod checks;
+mod rows;
+mod transcendental;

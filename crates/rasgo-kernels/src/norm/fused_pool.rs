@@ -1,0 +1,150 @@
+//! Normalisation, ReLU and max pooling in one pass over the map.
+
+use super::relu;
+use crate::isa::isa_fn;
+use crate::pool::PoolProblem;
+use crate::pool::max::{LANES, lanes};
+use crate::pool::windows::{coordinates, pixel};
+use crate::rows::CHUNK;
+use crate::threads::{SharedMut, parallel};
+use crate::{Float, Isa};
+
+/// `dst[n, o, c] = max over the window of act(src * scale + shift)`, and in `positions` the number of the winning
+/// cell in its window, for windows side by side ([`PoolProblem::is_tiling`]) of 1 to 256 cells. `act` is ReLU
+/// or nothing. Equal to [`normalize`](super::normalize) and `max_forward` one after the other, to the bit.
+pub fn normalize_relu_max_pool<T: Float>(
+    p: &PoolProblem,
+    src: &[T],
+    scale: &[T],
+    shift: &[T],
+    relu: bool,
+    dst: &mut [T],
+    positions: &mut [u8],
+) {
+    assert!(p.is_tiling() && (1..=256).contains(&p.window()), "windows side by side, of at most 256 cells");
+    assert_eq!(src.len(), p.src_len(), "the source has the problem's elements");
+    assert!(dst.len() == p.dst_len() && positions.len() == dst.len(), "the problem's output and its positions");
+    assert!(scale.len() == p.c && shift.len() == p.c, "a scale and a shift for each channel");
+    if dst.is_empty() {
+        return;
+    }
+    let (isa, c) = (Isa::current(), p.c);
+    let (pixels, group) = (dst.len() / c, (CHUNK / (p.window() * c)).max(1));
+    let offsets = window_offsets(p);
+    let (dst, positions) = (SharedMut::new(dst), SharedMut::new(positions));
+    parallel(pixels.div_ceil(group), |i| {
+        let (start, len) = (i * group * c, group.min(pixels - i * group) * c);
+        // SAFETY: each task has a part of its own.
+        let (dst, positions) = unsafe { (dst.slice(start, len), positions.slice(start, len)) };
+        let map = Map { p, offsets: &offsets, first: i * group };
+        if relu {
+            pool_relu(isa, &map, src, scale, shift, dst, positions);
+        } else {
+            pool_plain(isa, &map, src, scale, shift, dst, positions);
+        }
+    });
+}
+
+/// The offset of each cell of a window from its first.
+pub(super) fn window_offsets(p: &PoolProblem) -> Vec<usize> {
+    (0..p.window()).map(|cell| pixel(p.input, 0, coordinates(p.kernel, cell).1) * p.c).collect()
+}
+
+/// Output pixels from `first` on, and how their windows lie in the map.
+#[derive(Debug)]
+pub(super) struct Map<'a> {
+    pub(super) p: &'a PoolProblem,
+    pub(super) offsets: &'a [usize],
+    pub(super) first: usize,
+}
+
+impl Map<'_> {
+    /// Offset of the first cell of the window of the `i`-th output pixel.
+    #[inline(always)]
+    pub(super) fn origin(&self, i: usize) -> usize {
+        let (image, at) = coordinates(self.p.output, self.first + i);
+        pixel(self.p.input, image, [0, 1, 2].map(|a| at[a] * self.p.stride[a])) * self.p.c
+    }
+}
+
+isa_fn! {
+    fn pool_relu<T: Float>(
+        map: &Map<'_>, src: &[T], scale: &[T], shift: &[T], dst: &mut [T], positions: &mut [u8],
+    ) {
+        pool_pixels::<T, true>(map, src, scale, shift, dst, positions);
+    }
+}
+
+isa_fn! {
+    fn pool_plain<T: Float>(
+        map: &Map<'_>, src: &[T], scale: &[T], shift: &[T], dst: &mut [T], positions: &mut [u8],
+    ) {
+        pool_pixels::<T, false>(map, src, scale, shift, dst, positions);
+    }
+}
+
+#[inline(always)]
+fn pool_pixels<T: Float, const RELU: bool>(
+    map: &Map<'_>,
+    src: &[T],
+    scale: &[T],
+    shift: &[T],
+    dst: &mut [T],
+    positions: &mut [u8],
+) {
+    let c = scale.len();
+    for (i, (dst, positions)) in dst.chunks_exact_mut(c).zip(positions.chunks_exact_mut(c)).enumerate() {
+        let src = &src[map.origin(i)..];
+        match <&[usize; 4]>::try_from(map.offsets) {
+            // A number of cells known to the compiler: the loop over them is unrolled.
+            Ok(four) => pool_channels::<T, RELU>(four, src, scale, shift, dst, positions),
+            Err(_) => pool_channels::<T, RELU>(map.offsets, src, scale, shift, dst, positions),
+        }
+    }
+}
+
+#[inline(always)]
+fn pool_channels<T: Float, const RELU: bool>(
+    offsets: &[usize],
+    src: &[T],
+    scale: &[T],
+    shift: &[T],
+    dst: &mut [T],
+    positions: &mut [u8],
+) {
+    let c = dst.len();
+    let value = |x: T, scale: T, shift: T| {
+        let y = x * scale + shift;
+        if RELU { relu(y) } else { y }
+    };
+    let mut j = 0;
+    while j + LANES <= c {
+        let (scale, shift): ([T; LANES], [T; LANES]) = (lanes(scale, j), lanes(shift, j));
+        let x: [T; LANES] = lanes(src, offsets[0] + j);
+        let mut best: [T; LANES] = std::array::from_fn(|l| value(x[l], scale[l], shift[l]));
+        let mut at = [0u8; LANES];
+        for (cell, offset) in offsets.iter().enumerate().skip(1) {
+            let x: [T; LANES] = lanes(src, offset + j);
+            for l in 0..LANES {
+                let y = value(x[l], scale[l], shift[l]);
+                let wins = y > best[l] || y.is_nan();
+                best[l] = if wins { y } else { best[l] };
+                at[l] = if wins { cell as u8 } else { at[l] };
+            }
+        }
+        dst[j..j + LANES].copy_from_slice(&best);
+        positions[j..j + LANES].copy_from_slice(&at);
+        j += LANES;
+    }
+    for j in j..c {
+        let (mut best, mut at) = (value(src[offsets[0] + j], scale[j], shift[j]), 0);
+        for (cell, offset) in offsets.iter().enumerate().skip(1) {
+            let y = value(src[offset + j], scale[j], shift[j]);
+            if y > best || y.is_nan() {
+                (best, at) = (y, cell as u8);
+            }
+        }
+        dst[j] = best;
+        positions[j] = at;
+    }
+}

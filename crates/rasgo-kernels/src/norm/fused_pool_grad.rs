@@ -1,0 +1,152 @@
+//! Gradients of normalisation, ReLU and max pooling together: `dy` has the size of the pooled map, and only the
+//! cell of each window that won passes it on.
+
+use super::fused_pool::{Map, window_offsets};
+use super::grad::{NormGrad, finish_sums, slope_offset};
+use crate::buffer::Element;
+use crate::isa::isa_fn;
+use crate::pool::PoolProblem;
+use crate::pool::windows::{coordinates, pixel};
+use crate::rows::{CHUNK, RowChunks, sum_chunks};
+use crate::threads::parallel_chunks;
+use crate::{Buffer, Float, Isa};
+
+fn check<T>(p: &PoolProblem, g: &NormGrad<'_, T>, src: &[T], dy: &[T], positions: &[u8]) {
+    assert!(p.is_tiling() && (1..=256).contains(&p.window()), "windows side by side, of at most 256 cells");
+    assert_eq!(src.len(), p.src_len(), "the source has the problem's elements");
+    assert!(dy.len() == p.dst_len() && positions.len() == dy.len(), "the problem's output and its positions");
+    assert_eq!(g.mean.len(), p.c, "a mean for each channel");
+}
+
+/// `dbeta[c] = sum of dy'` and `dgamma[c] = sum of dy' * xhat` over the cells that won.
+pub fn pooled_grad_sums<T: Float + Element>(
+    p: &PoolProblem,
+    g: &NormGrad<'_, T>,
+    src: &[T],
+    dy: &[T],
+    positions: &[u8],
+    dbeta: &mut [T],
+    dgamma: &mut [T],
+) {
+    check(p, g, src, dy, positions);
+    let (isa, c, sample) = (Isa::current(), p.c, p.output.iter().product::<usize>());
+    let offsets = window_offsets(p);
+    let mut both = Buffer::new::<T>(2 * c);
+    let both = both.as_mut_slice::<T>();
+    sum_chunks(RowChunks::new(p.n * sample, sample, c), 2 * c, both, |rows, sums| {
+        let map = Map { p, offsets: &offsets, first: rows.start };
+        let range = rows.start * c..rows.end * c;
+        sum_pixels(isa, &map, g, src, &dy[range.clone()], &positions[range], sums);
+    });
+    finish_sums(g, both, dbeta, dgamma);
+}
+
+isa_fn! {
+    fn sum_pixels<T: Float>(
+        map: &Map<'_>, g: &NormGrad<'_, T>, src: &[T], dy: &[T], positions: &[u8], sums: &mut [T],
+    ) {
+        let c = g.mean.len();
+        sums.fill(T::ZERO);
+        let (dbeta, dgamma) = sums.split_at_mut(c);
+        for (i, (dy, positions)) in dy.chunks_exact(c).zip(positions.chunks_exact(c)).enumerate() {
+            let src = &src[map.origin(i)..];
+            match <&[usize; 4]>::try_from(map.offsets) {
+                Ok(four) => {
+                    let cells = four.map(|offset| &src[offset..offset + c]);
+                    let won = |j: usize| {
+                        let low = if positions[j] == 0 { cells[0][j] } else { cells[1][j] };
+                        let high = if positions[j] == 2 { cells[2][j] } else { cells[3][j] };
+                        if positions[j] < 2 { low } else { high }
+                    };
+                    sum_channels(c, won, g, dy, dbeta, dgamma);
+                }
+                Err(_) => {
+                    let won = |j: usize| src[map.offsets[usize::from(positions[j])] + j];
+                    sum_channels(c, won, g, dy, dbeta, dgamma);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn sum_channels<T: Float>(
+    c: usize,
+    won: impl Fn(usize) -> T,
+    g: &NormGrad<'_, T>,
+    dy: &[T],
+    dbeta: &mut [T],
+    dgamma: &mut [T],
+) {
+    let (dy, dbeta, dgamma) = (&dy[..c], &mut dbeta[..c], &mut dgamma[..c]);
+    let (mean, scale, shift) = (&g.mean[..c], &g.scale[..c], &g.shift[..c]);
+    for j in 0..c {
+        let x = won(j);
+        let dead = g.relu && x * scale[j] + shift[j] <= T::ZERO;
+        let dy = if dead { T::ZERO } else { dy[j] };
+        dbeta[j] += dy;
+        dgamma[j] += dy * (x - mean[j]);
+    }
+}
+
+/// `dx = gamma * rstd * (dy' - mean(dy') - xhat * mean(dy' * xhat))` at the size of the input, with the sums of
+/// [`pooled_grad_sums`]; the means are over every element of a channel, and `dy'` is 0 where a cell did not win.
+pub fn pooled_grad_input<T: Float + Element>(
+    p: &PoolProblem,
+    g: &NormGrad<'_, T>,
+    src: &[T],
+    dy: &[T],
+    positions: &[u8],
+    dbeta: &[T],
+    dgamma: &[T],
+    dx: &mut [T],
+) {
+    check(p, g, src, dy, positions);
+    assert_eq!(dx.len(), src.len(), "the gradient has the problem's elements");
+    if dx.is_empty() {
+        return;
+    }
+    let (isa, row) = (Isa::current(), p.input[2] * p.c);
+    let (slope, offset) = slope_offset(src.len() / p.c, g, dbeta, dgamma);
+    let (slope, offset) = (slope.as_slice::<T>(), offset.as_slice::<T>());
+    let group = (CHUNK / row).max(1);
+    parallel_chunks(dx, group * row, |i, dx| {
+        let src = &src[i * group * row..][..dx.len()];
+        input_rows(isa, p, i * group, g, slope, offset, src, dy, positions, dx);
+    });
+}
+
+isa_fn! {
+    fn input_rows<T: Float>(
+        p: &PoolProblem, first: usize, g: &NormGrad<'_, T>, slope: &[T], offset: &[T],
+        src: &[T], dy: &[T], positions: &[u8], dx: &mut [T],
+    ) {
+        let (c, row) = (p.c, p.input[2] * p.c);
+        let (mean, scale, shift) = (&g.mean[..c], &g.scale[..c], &g.shift[..c]);
+        let (slope, offset) = (&slope[..c], &offset[..c]);
+        for (i, (src, dx)) in src.chunks_exact(row).zip(dx.chunks_exact_mut(row)).enumerate() {
+            let (image, [_, d, h]) = coordinates([1, p.input[0], p.input[1]], first + i);
+            let (od, oh) = (d / p.stride[0], h / p.stride[1]);
+            let covered = od < p.output[0] && oh < p.output[1];
+            let start = pixel(p.output, image, [od, oh, 0]);
+            let code = ((d % p.stride[0]) * p.kernel[1] + h % p.stride[1]) * p.kernel[2];
+            for (w, (src, dx)) in src.chunks_exact(c).zip(dx.chunks_exact_mut(c)).enumerate() {
+                let ow = w / p.stride[2];
+                if covered && ow < p.output[2] {
+                    let code = (code + w % p.stride[2]) as u8;
+                    let dy = &dy[(start + ow) * c..(start + ow + 1) * c];
+                    let positions = &positions[(start + ow) * c..(start + ow + 1) * c];
+                    for j in 0..c {
+                        let dead = g.relu && src[j] * scale[j] + shift[j] <= T::ZERO;
+                        let dy = if dead || positions[j] != code { T::ZERO } else { dy[j] };
+                        dx[j] = scale[j] * dy + ((src[j] - mean[j]) * slope[j] + offset[j]);
+                    }
+                } else {
+                    for j in 0..c {
+                        dx[j] = (src[j] - mean[j]) * slope[j] + offset[j];
+                    }
+                }
+            }
+        }
+    }
+}

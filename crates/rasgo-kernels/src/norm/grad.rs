@@ -1,0 +1,234 @@
+//! Gradients of normalisation, with the ReLU behind it.
+
+use crate::buffer::Element;
+use crate::isa::isa_fn;
+use crate::rows::{RowChunks, copies, flat_chunk, fold, sum_chunks, widen};
+use crate::threads::parallel_chunks;
+use crate::{Buffer, Float, Isa};
+
+/// What forward computed, which its gradient needs again; a value for each channel.
+#[derive(Debug, Clone, Copy)]
+pub struct NormGrad<'a, T> {
+    /// Mean of the batch.
+    pub mean: &'a [T],
+    /// `1 / sqrt(var + eps)`
+    pub rstd: &'a [T],
+    /// As given to the forward pass.
+    pub scale: &'a [T],
+    /// As given to the forward pass.
+    pub shift: &'a [T],
+    /// Whether forward ended in ReLU; then `dy' = 0` where `src * scale + shift <= 0`, and `dy' = dy` elsewhere.
+    pub relu: bool,
+}
+
+/// `dbeta[c] = sum of dy'` and `dgamma[c] = sum of dy' * xhat`, `xhat = (src - mean) * rstd`.
+pub fn grad_sums<T: Float + Element>(
+    rows: usize,
+    rows_per_sample: usize,
+    p: &NormGrad<'_, T>,
+    src: &[T],
+    dy: &[T],
+    dbeta: &mut [T],
+    dgamma: &mut [T],
+) {
+    let c = p.mean.len();
+    assert!(src.len() == rows * c && dy.len() == rows * c, "source and gradient have rows * c elements");
+    let isa = Isa::current();
+    let width = c * copies(c);
+    let wide = [p.mean, p.scale, p.shift].map(widen);
+    let [mean, scale, shift] = [0, 1, 2].map(|i| wide[i].as_slice::<T>());
+    let mut both = Buffer::new::<T>(2 * c);
+    let both = both.as_mut_slice::<T>();
+    sum_chunks(RowChunks::new(rows, rows_per_sample, c), 2 * width, both, |rows, sums| {
+        let range = rows.start * c..rows.end * c;
+        let (src, dy) = (&src[range.clone()], &dy[range]);
+        if p.relu {
+            relu_sums(isa, c, src, dy, mean, scale, shift, sums);
+        } else {
+            plain_sums(isa, c, src, dy, mean, sums);
+        }
+    });
+    finish_sums(p, both, dbeta, dgamma);
+}
+
+/// Takes the sums of `dy'` and of `dy' * (src - mean)` apart.
+pub(super) fn finish_sums<T: Float>(p: &NormGrad<'_, T>, both: &[T], dbeta: &mut [T], dgamma: &mut [T]) {
+    let c = p.mean.len();
+    dbeta.copy_from_slice(&both[..c]);
+    for j in 0..c {
+        dgamma[j] = both[c + j] * p.rstd[j];
+    }
+}
+
+/// Brings the folded halves of a wide row of two sums together: `[dbeta[c], dgamma[c], ...]`.
+#[inline(always)]
+pub(super) fn fold_both<T: Float>(c: usize, sums: &mut [T]) {
+    let width = sums.len() / 2;
+    let (first, second) = sums.split_at_mut(width);
+    fold(c, first);
+    fold(c, second);
+    sums.copy_within(width..width + c, c);
+}
+
+isa_fn! {
+    fn relu_sums<T: Float>(
+        c: usize, src: &[T], dy: &[T], mean: &[T], scale: &[T], shift: &[T], sums: &mut [T],
+    ) {
+        sums.fill(T::ZERO);
+        let width = mean.len();
+        let (dbeta, dgamma) = sums.split_at_mut(width);
+        for (src, dy) in src.chunks(width).zip(dy.chunks(width)) {
+            let len = src.len();
+            let (dy, dbeta, dgamma) = (&dy[..len], &mut dbeta[..len], &mut dgamma[..len]);
+            let (mean, scale, shift) = (&mean[..len], &scale[..len], &shift[..len]);
+            for j in 0..len {
+                let dead = src[j] * scale[j] + shift[j] <= T::ZERO;
+                let dy = if dead { T::ZERO } else { dy[j] };
+                dbeta[j] += dy;
+                dgamma[j] += dy * (src[j] - mean[j]);
+            }
+        }
+        fold_both(c, sums);
+    }
+}
+
+isa_fn! {
+    fn plain_sums<T: Float>(c: usize, src: &[T], dy: &[T], mean: &[T], sums: &mut [T]) {
+        sums.fill(T::ZERO);
+        let width = mean.len();
+        let (dbeta, dgamma) = sums.split_at_mut(width);
+        for (src, dy) in src.chunks(width).zip(dy.chunks(width)) {
+            let len = src.len();
+            let (dy, dbeta, dgamma, mean) = (&dy[..len], &mut dbeta[..len], &mut dgamma[..len], &mean[..len]);
+            for j in 0..len {
+                dbeta[j] += dy[j];
+                dgamma[j] += dy[j] * (src[j] - mean[j]);
+            }
+        }
+        fold_both(c, sums);
+    }
+}
+
+/// The gradient of the batch's statistics as two vectors: `dx = scale * dy' + ((src - mean) * slope + offset)`.
+/// `rows` counts every element of a channel.
+pub(super) fn slope_offset<T: Float + Element>(
+    rows: usize,
+    p: &NormGrad<'_, T>,
+    dbeta: &[T],
+    dgamma: &[T],
+) -> (Buffer, Buffer) {
+    let (c, count) = (p.mean.len(), T::from_f64(rows.max(1) as f64));
+    let (mut slope, mut offset) = (Buffer::new::<T>(c), Buffer::new::<T>(c));
+    for j in 0..c {
+        slope.as_mut_slice::<T>()[j] = -(p.scale[j] * p.rstd[j] * (dgamma[j] / count));
+        offset.as_mut_slice::<T>()[j] = -(p.scale[j] * (dbeta[j] / count));
+    }
+    (slope, offset)
+}
+
+/// `dx = gamma * rstd * (dy' - mean(dy') - xhat * mean(dy' * xhat))`, with the sums of [`grad_sums`].
+pub fn grad_input<T: Float + Element>(
+    rows: usize,
+    p: &NormGrad<'_, T>,
+    src: &[T],
+    dy: &[T],
+    dbeta: &[T],
+    dgamma: &[T],
+    dx: &mut [T],
+) {
+    let c = p.mean.len();
+    assert!(src.len() == rows * c && dy.len() == rows * c, "source and gradient have rows * c elements");
+    assert_eq!(dx.len(), rows * c, "the gradient has rows * c elements");
+    let isa = Isa::current();
+    let (slope, offset) = slope_offset(rows, p, dbeta, dgamma);
+    let wide = [p.mean, p.scale, p.shift, slope.as_slice(), offset.as_slice()].map(widen);
+    let wide: [&[T]; 5] = std::array::from_fn(|i| wide[i].as_slice::<T>());
+    let len = flat_chunk(c);
+    parallel_chunks(dx, len, |i, dx| {
+        let range = i * len..i * len + dx.len();
+        if p.relu {
+            relu_input(isa, &src[range.clone()], &dy[range], &wide, dx);
+        } else {
+            plain_input(isa, &src[range.clone()], &dy[range], &wide, dx);
+        }
+    });
+}
+
+isa_fn! {
+    fn relu_input<T: Float>(src: &[T], dy: &[T], wide: &[&[T]; 5], dx: &mut [T]) {
+        let width = wide[0].len();
+        for ((src, dy), dx) in src.chunks(width).zip(dy.chunks(width)).zip(dx.chunks_mut(width)) {
+            let len = src.len();
+            let (dy, dx) = (&dy[..len], &mut dx[..len]);
+            let [mean, scale, shift, slope, offset] = wide.map(|wide| &wide[..len]);
+            for j in 0..len {
+                let dead = src[j] * scale[j] + shift[j] <= T::ZERO;
+                let dy = if dead { T::ZERO } else { dy[j] };
+                dx[j] = scale[j] * dy + ((src[j] - mean[j]) * slope[j] + offset[j]);
+            }
+        }
+    }
+}
+
+isa_fn! {
+    fn plain_input<T: Float>(src: &[T], dy: &[T], wide: &[&[T]; 5], dx: &mut [T]) {
+        let width = wide[0].len();
+        for ((src, dy), dx) in src.chunks(width).zip(dy.chunks(width)).zip(dx.chunks_mut(width)) {
+            let len = src.len();
+            let (dy, dx) = (&dy[..len], &mut dx[..len]);
+            let [mean, scale, _, slope, offset] = wide.map(|wide| &wide[..len]);
+            for j in 0..len {
+                dx[j] = scale[j] * dy[j] + ((src[j] - mean[j]) * slope[j] + offset[j]);
+            }
+        }
+    }
+}
+
+/// The gradient with constant statistics, as in evaluation: `dx = dy' * scale`. Where `relu` is false, `src` and
+/// `shift` are not read.
+pub fn grad_input_eval<T: Float + Element>(
+    src: &[T],
+    dy: &[T],
+    scale: &[T],
+    shift: &[T],
+    relu: bool,
+    dx: &mut [T],
+) {
+    let c = scale.len();
+    assert_eq!(dy.len(), dx.len(), "both gradients have the same length");
+    let isa = Isa::current();
+    let (scale, shift, len) = (widen(scale), widen(shift), flat_chunk(c));
+    let (scale, shift) = (scale.as_slice::<T>(), shift.as_slice::<T>());
+    parallel_chunks(dx, len, |i, dx| {
+        let range = i * len..i * len + dx.len();
+        if relu {
+            relu_eval(isa, &src[range.clone()], &dy[range], scale, shift, dx);
+        } else {
+            plain_eval(isa, &dy[range], scale, dx);
+        }
+    });
+}
+
+isa_fn! {
+    fn relu_eval<T: Float>(src: &[T], dy: &[T], scale: &[T], shift: &[T], dx: &mut [T]) {
+        let width = scale.len();
+        for ((src, dy), dx) in src.chunks(width).zip(dy.chunks(width)).zip(dx.chunks_mut(width)) {
+            let len = src.len();
+            let (dy, dx, scale, shift) = (&dy[..len], &mut dx[..len], &scale[..len], &shift[..len]);
+            for j in 0..len {
+                let dead = src[j] * scale[j] + shift[j] <= T::ZERO;
+                dx[j] = if dead { T::ZERO } else { dy[j] * scale[j] };
+            }
+        }
+    }
+}
+
+isa_fn! {
+    fn plain_eval<T: Float>(dy: &[T], scale: &[T], dx: &mut [T]) {
+        for (dy, dx) in dy.chunks(scale.len()).zip(dx.chunks_mut(scale.len())) {
+            for ((dx, dy), scale) in dx.iter_mut().zip(dy).zip(scale) {
+                *dx = *dy * *scale;
+            }
+        }
+    }
+}

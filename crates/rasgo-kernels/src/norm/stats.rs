@@ -1,0 +1,112 @@
+//! Means and variances of channels.
+
+use crate::buffer::Element;
+use crate::isa::isa_fn;
+use crate::rows::{RowChunks, copies, fold, tree};
+use crate::threads::{SharedMut, parallel};
+use crate::{Buffer, Float, Isa};
+
+/// `mean[c]` and the biased variance `var[c]` of the columns of `src[rows, c]`, `rows_per_sample` rows to a
+/// sample. Zero rows give NaN.
+///
+/// In each chunk the mean comes first and then the squares of the distances from it, while the chunk is still in
+/// the cache; chunks are combined by Chan's formula in f64, in a pairwise tree. A large mean costs no digits of
+/// the variance.
+pub fn stats<T: Float + Element>(
+    rows: usize,
+    rows_per_sample: usize,
+    c: usize,
+    src: &[T],
+    mean: &mut [T],
+    var: &mut [T],
+) {
+    assert_eq!(src.len(), rows * c, "the source has rows * c elements");
+    assert!(mean.len() == c && var.len() == c, "a mean and a variance for each channel");
+    let isa = Isa::current();
+    let chunks = RowChunks::new(rows, rows_per_sample, c);
+    if rows == 0 || c == 0 {
+        mean.fill(T::NAN);
+        var.fill(T::NAN);
+        return;
+    }
+    let (width, part) = (c * copies(c), 2 * c + 1);
+    let mut wide = Buffer::new::<T>(chunks.count() * 2 * width);
+    let mut parts = Buffer::new::<f64>(chunks.count() * part);
+    let wide = SharedMut::new(wide.as_mut_slice::<T>());
+    let parts = parts.as_mut_slice::<f64>();
+    let shared = SharedMut::new(parts);
+    parallel(chunks.count(), |i| {
+        // SAFETY: each chunk has a part of its own in both.
+        let (wide, part) = unsafe { (wide.slice(i * 2 * width, 2 * width), shared.slice(i * part, part)) };
+        let rows = chunks.rows(i);
+        part[0] = rows.len() as f64;
+        let (sums, mean) = wide.split_at_mut(width);
+        chunk_stats(isa, c, &src[rows.start * c..rows.end * c], sums, mean, &mut part[1..]);
+    });
+    tree(part, parts, |a, b| combine(c, a, b));
+    for j in 0..c {
+        mean[j] = T::from_f64(parts[1 + j]);
+        var[j] = T::from_f64(parts[1 + c + j] / parts[0]);
+    }
+}
+
+isa_fn! {
+    /// The means and the sums of squared distances from them, in `part[..c]` and `part[c..]`.
+    fn chunk_stats<T: Float>(c: usize, src: &[T], sums: &mut [T], mean: &mut [T], part: &mut [f64]) {
+        let width = sums.len();
+        let count = T::from_f64((src.len() / c) as f64);
+        sums.fill(T::ZERO);
+        let mut pairs = src.chunks_exact(2 * width);
+        for pair in pairs.by_ref() {
+            let (a, b) = pair.split_at(width);
+            for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+                *sum += *a + *b;
+            }
+        }
+        for row in pairs.remainder().chunks(width) {
+            for (sum, x) in sums.iter_mut().zip(row) {
+                *sum += *x;
+            }
+        }
+        fold(c, sums);
+        for mean in mean.chunks_exact_mut(c) {
+            for (mean, sum) in mean.iter_mut().zip(sums.iter()) {
+                *mean = *sum / count;
+            }
+        }
+        sums.fill(T::ZERO);
+        let mut pairs = src.chunks_exact(2 * width);
+        for pair in pairs.by_ref() {
+            let (a, b) = pair.split_at(width);
+            for (((sum, mean), a), b) in sums.iter_mut().zip(mean.iter()).zip(a).zip(b) {
+                let (a, b) = (*a - *mean, *b - *mean);
+                *sum += a * a + b * b;
+            }
+        }
+        for row in pairs.remainder().chunks(width) {
+            for ((sum, mean), x) in sums.iter_mut().zip(mean.iter()).zip(row) {
+                let x = *x - *mean;
+                *sum += x * x;
+            }
+        }
+        fold(c, sums);
+        for j in 0..c {
+            part[j] = mean[j].to_f64();
+            part[c + j] = sums[j].to_f64();
+        }
+    }
+}
+
+/// Chan, Golub and LeVeque's formula on `[count, mean[c], squares[c]]`.
+fn combine(c: usize, a: &mut [f64], b: &[f64]) {
+    let total = a[0] + b[0];
+    let (share, weight) = (b[0] / total, a[0] * b[0] / total);
+    a[0] = total;
+    let (mean, squares) = a[1..].split_at_mut(c);
+    let (b_mean, b_squares) = b[1..].split_at(c);
+    for j in 0..c {
+        let delta = b_mean[j] - mean[j];
+        mean[j] += delta * share;
+        squares[j] += b_squares[j] + delta * delta * weight;
+    }
+}

@@ -1,0 +1,56 @@
+//! Adaptive pooling: the size of the output is given, windows are floor(o * in / out) .. ceil((o + 1) * in / out).
+
+use super::avg::{Average, cell_counts};
+use super::max::{Geometry, backward, forward};
+use super::windows::adaptive_axes;
+use crate::Float;
+
+/// An adaptive pooling in one, two or three dimensions; axes that are missing come first and have size 1. The
+/// output may be larger than the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AdaptiveProblem {
+    /// Images.
+    pub n: usize,
+    /// Channels.
+    pub c: usize,
+    /// Depth, height and width of the input.
+    pub input: [usize; 3],
+    /// Depth, height and width of the output.
+    pub output: [usize; 3],
+}
+
+/// `dst[n, o, c] = mean over the window of src`.
+pub fn adaptive_avg_forward<T: Float>(p: &AdaptiveProblem, src: &[T], dst: &mut [T]) {
+    let axes = adaptive_axes(p.input, p.output);
+    let average = Average { n: p.n, c: p.c, input: p.input, output: p.output, axes: &axes };
+    average.forward(&cell_counts(&axes), src, dst);
+}
+
+/// `dx[n, i, c] = sum over the windows that cover i of dy / cells`.
+pub fn adaptive_avg_backward<T: Float>(p: &AdaptiveProblem, dy: &[T], dx: &mut [T]) {
+    let axes = adaptive_axes(p.input, p.output);
+    let average = Average { n: p.n, c: p.c, input: p.input, output: p.output, axes: &axes };
+    average.backward(&cell_counts(&axes), dy, dx);
+}
+
+/// `dst[n, o, c] = max over the window of src`; `indices` are pixel numbers of the input plane, as PyTorch's.
+/// The first of equal maxima wins, a NaN wins over all.
+pub fn adaptive_max_forward<T: Float>(
+    p: &AdaptiveProblem,
+    src: &[T],
+    dst: &mut [T],
+    indices: Option<&mut [u32]>,
+) {
+    let axes = adaptive_axes(p.input, p.output);
+    let geometry =
+        Geometry { n: p.n, c: p.c, input: p.input, output: p.output, kernel: [1; 3], axes: &axes, flat: true };
+    forward(&geometry, src, dst, indices);
+}
+
+/// `dx[n, i, c] = sum of dy over the windows whose maximum was at i`.
+pub fn adaptive_max_backward<T: Float>(p: &AdaptiveProblem, dy: &[T], indices: &[u32], dx: &mut [T]) {
+    let axes = adaptive_axes(p.input, p.output);
+    let geometry =
+        Geometry { n: p.n, c: p.c, input: p.input, output: p.output, kernel: [1; 3], axes: &axes, flat: true };
+    backward(&geometry, dy, indices, dx);
+}

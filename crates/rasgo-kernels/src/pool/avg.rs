@@ -1,0 +1,204 @@
+//! Average pooling.
+
+use super::PoolProblem;
+use super::max::lanes;
+use super::windows::{Axis, coordinates, kernel_axes, pixel};
+use crate::isa::isa_fn;
+use crate::rows::CHUNK;
+use crate::threads::{SharedMut, parallel, parallel_chunks};
+use crate::{Float, Isa};
+
+/// What an average divides by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AvgOptions {
+    /// Whether cells in the padding count, as zeros. Cells beyond the padding, which `ceil_mode` makes, never do.
+    pub count_include_pad: bool,
+    /// Divide by this instead.
+    pub divisor_override: Option<usize>,
+}
+
+/// `dst[n, o, c] = sum over the window of src / divisor`. The dilation is 1.
+pub fn avg_forward<T: Float>(p: &PoolProblem, options: AvgOptions, src: &[T], dst: &mut [T]) {
+    let axes = kernel_axes(p);
+    Average { n: p.n, c: p.c, input: p.input, output: p.output, axes: &axes }.forward(
+        &divisors(p, &axes, options),
+        src,
+        dst,
+    );
+}
+
+/// `dx[n, i, c] = sum over the windows that cover i of dy / divisor`.
+pub fn avg_backward<T: Float>(p: &PoolProblem, options: AvgOptions, dy: &[T], dx: &mut [T]) {
+    let axes = kernel_axes(p);
+    Average { n: p.n, c: p.c, input: p.input, output: p.output, axes: &axes }.backward(
+        &divisors(p, &axes, options),
+        dy,
+        dx,
+    );
+}
+
+/// The divisor of each pixel of an output plane.
+fn divisors(p: &PoolProblem, axes: &[Axis; 3], options: AvgOptions) -> Vec<f64> {
+    assert_eq!(p.dilation, [1; 3], "an average has no dilation");
+    let counts = [0, 1, 2].map(|a| -> Vec<usize> {
+        let padded = |o: usize| p.kernel[a].min((p.input[a] + 2 * p.padding[a]).saturating_sub(o * p.stride[a]));
+        let inside = |o: usize| axes[a].spans[o].count;
+        (0..p.output[a]).map(|o| if options.count_include_pad { padded(o) } else { inside(o) }).collect()
+    });
+    product_of_counts(&counts, options.divisor_override)
+}
+
+/// The divisor of each pixel of an output plane where every cell counts.
+pub(super) fn cell_counts(axes: &[Axis; 3]) -> Vec<f64> {
+    product_of_counts(&[0, 1, 2].map(|a| axes[a].spans.iter().map(|span| span.count).collect()), None)
+}
+
+fn product_of_counts(counts: &[Vec<usize>; 3], instead: Option<usize>) -> Vec<f64> {
+    let mut plane = Vec::with_capacity(counts.iter().map(Vec::len).product());
+    for d in &counts[0] {
+        for h in &counts[1] {
+            // A window without a cell is 0 / 1.
+            plane.extend(counts[2].iter().map(|w| instead.unwrap_or(d * h * w).max(1) as f64));
+        }
+    }
+    plane
+}
+
+/// An average over windows of any kind.
+#[derive(Debug)]
+pub(super) struct Average<'a> {
+    pub(super) n: usize,
+    pub(super) c: usize,
+    pub(super) input: [usize; 3],
+    pub(super) output: [usize; 3],
+    pub(super) axes: &'a [Axis; 3],
+}
+
+impl Average<'_> {
+    fn check(&self, src: usize, dst: usize) {
+        assert_eq!(src, self.n * self.input.iter().product::<usize>() * self.c, "the problem's input");
+        assert_eq!(dst, self.n * self.output.iter().product::<usize>() * self.c, "the problem's output");
+    }
+
+    pub(super) fn forward<T: Float>(&self, divisors: &[f64], src: &[T], dst: &mut [T]) {
+        self.check(src.len(), dst.len());
+        if dst.is_empty() {
+            return;
+        }
+        let (isa, c) = (Isa::current(), self.c);
+        let window: usize = self.axes.iter().map(|axis| axis.spans[0].count.max(1)).product();
+        // Large windows, global ones above all, are shared by the channels, whose sums are independent.
+        let width = if window * c > 2 * CHUNK { 128.min(c) } else { c };
+        let group = (CHUNK / (window * width)).max(1);
+        let (pixels, blocks) = (dst.len() / c, c.div_ceil(width));
+        let dst = SharedMut::new(dst);
+        parallel(pixels.div_ceil(group) * blocks, |task| {
+            let (first, channel) = (task / blocks * group, task % blocks * width);
+            for at in first..pixels.min(first + group) {
+                // SAFETY: each pixel and block of channels belongs to one task.
+                let dst = unsafe { dst.slice(at * c + channel, width.min(c - channel)) };
+                average_pixel(isa, self, at, channel, T::from_f64(divisors[at % divisors.len()]), src, dst);
+            }
+        });
+    }
+
+    pub(super) fn backward<T: Float>(&self, divisors: &[f64], dy: &[T], dx: &mut [T]) {
+        self.check(dx.len(), dy.len());
+        if dx.is_empty() {
+            return;
+        }
+        let (isa, row) = (Isa::current(), self.input[2] * self.c);
+        let weights: Vec<T> = divisors.iter().map(|&divisor| T::from_f64(1.0 / divisor)).collect();
+        let group = (CHUNK / row).max(1);
+        parallel_chunks(dx, group * row, |i, dx| spread_rows(isa, self, i * group, &weights, dy, dx));
+    }
+}
+
+isa_fn! {
+    fn average_pixel<T: Float>(
+        g: &Average<'_>, at: usize, channel: usize, divisor: T, src: &[T], dst: &mut [T],
+    ) {
+        let mut j = 0;
+        while j + 64 <= dst.len() {
+            let sum = sum_lanes::<T, 64>(g, at, channel + j, src);
+            for l in 0..64 {
+                dst[j + l] = sum[l] / divisor;
+            }
+            j += 64;
+        }
+        while j + 16 <= dst.len() {
+            let sum = sum_lanes::<T, 16>(g, at, channel + j, src);
+            for l in 0..16 {
+                dst[j + l] = sum[l] / divisor;
+            }
+            j += 16;
+        }
+        for j in j..dst.len() {
+            dst[j] = sum_lanes::<T, 1>(g, at, channel + j, src)[0] / divisor;
+        }
+    }
+}
+
+/// The sum of a window for `N` channels: rows of it first, then their sums, so that rounding grows with the sides
+/// of a window and not with its area.
+#[inline(always)]
+fn sum_lanes<T: Float, const N: usize>(g: &Average<'_>, at: usize, channel: usize, src: &[T]) -> [T; N] {
+    let (image, at) = coordinates(g.output, at);
+    let [d, h, w] = [0, 1, 2].map(|a| g.axes[a].spans[at[a]]);
+    let mut sum = [T::ZERO; N];
+    for kd in 0..d.count {
+        for kh in 0..h.count {
+            let start = pixel(g.input, image, [d.start + kd, h.start + kh, w.start]);
+            let mut row = [T::ZERO; N];
+            for kw in 0..w.count {
+                let x: [T; N] = lanes(src, (start + kw) * g.c + channel);
+                for l in 0..N {
+                    row[l] += x[l];
+                }
+            }
+            for l in 0..N {
+                sum[l] += row[l];
+            }
+        }
+    }
+    sum
+}
+
+isa_fn! {
+    fn spread_rows<T: Float>(g: &Average<'_>, first: usize, weights: &[T], dy: &[T], dx: &mut [T]) {
+        let c = g.c;
+        let plane = weights.len();
+        let mut rows = Vec::new();
+        for (i, dx) in dx.chunks_exact_mut(g.input[2] * c).enumerate() {
+            let (image, at) = coordinates([1, g.input[0], g.input[1]], first + i);
+            rows.clear();
+            for &(od, _) in g.axes[0].covers(at[1]) {
+                for &(oh, _) in g.axes[1].covers(at[2]) {
+                    rows.push(pixel(g.output, 0, [od, oh, 0]));
+                }
+            }
+            for (w, dx) in dx.chunks_exact_mut(c).enumerate() {
+                let mut written = false;
+                for &row in &rows {
+                    for &(ow, _) in g.axes[2].covers(w) {
+                        let (at, weight) = (image * plane + row + ow, weights[row + ow]);
+                        let dy = &dy[at * c..(at + 1) * c];
+                        if written {
+                            for (dx, dy) in dx.iter_mut().zip(dy) {
+                                *dx += *dy * weight;
+                            }
+                        } else {
+                            for (dx, dy) in dx.iter_mut().zip(dy) {
+                                *dx = *dy * weight;
+                            }
+                            written = true;
+                        }
+                    }
+                }
+                if !written {
+                    dx.fill(T::ZERO);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Every implementation of convolution against the formula in `f64`, at every instruction set.
+
+use rasgo_kernels::Isa;
+use rasgo_kernels::conv::{self, ConvProblem};
+use rasgo_kernels::settings::{with_isa, with_threads};
+
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+    fn range(&mut self, low: usize, high: usize) -> usize {
+        low + self.next() as usize % (high - low + 1)
+    }
+    fn values(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| self.next() as f32 / (1u64 << 30) as f32 - 1.0).collect()
+    }
+}
+
+fn problem(
+    [n, ic, oc, groups]: [usize; 4],
+    input: [usize; 3],
+    kernel: [usize; 3],
+    stride: [usize; 3],
+    padding: [usize; 3],
+    end: [usize; 3],
+    dilation: [usize; 3],
+) -> ConvProblem {
+    let output = std::array::from_fn(|i| {
+        (input[i] + padding[i] + end[i])
+            .checked_sub(dilation[i] * (kernel[i] - 1) + 1)
+            .map_or(0, |x| x / stride[i] + 1)
+    });
+    ConvProblem { n, ic, oc, groups, input, output, kernel, stride, padding, dilation }
+}
+
+/// Different sizes on every axis, padding that differs at both ends, steps that drop the last rows.
+fn table() -> Vec<ConvProblem> {
+    vec![
+        problem([3, 1, 64, 1], [1, 9, 12], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
+        problem([2, 64, 40, 1], [1, 5, 7], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
+        problem([2, 3, 33, 1], [1, 17, 22], [1, 7, 5], [1, 2, 3], [0, 3, 2], [0, 2, 1], [1; 3]),
+        problem([2, 5, 6, 1], [1, 11, 8], [1, 2, 3], [1, 3, 2], [0, 2, 1], [0, 0, 0], [1, 2, 3]),
+        problem([2, 6, 9, 3], [4, 5, 6], [3, 2, 1], [2, 1, 2], [1, 0, 0], [0, 1, 0], [1, 2, 1]),
+        problem([1, 9, 70, 1], [1, 1, 50], [1, 1, 7], [1, 1, 2], [0, 0, 3], [0, 0, 1], [1, 1, 2]),
+        problem([2, 40, 24, 1], [1, 6, 5], [1, 1, 1], [1; 3], [0; 3], [0; 3], [1; 3]),
+        problem([2, 12, 20, 2], [1, 6, 5], [1, 1, 1], [1; 3], [0; 3], [0; 3], [1; 3]),
+        problem([2, 20, 17, 1], [1, 7, 9], [1, 1, 1], [1, 2, 3], [0; 3], [0; 3], [1; 3]),
+        problem([3, 43, 43, 43], [2, 6, 7], [1, 3, 2], [1, 2, 1], [0, 1, 1], [0, 0, 0], [1, 1, 2]),
+        problem([2, 3, 3, 3], [1, 6, 7], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
+        problem([2, 8, 16, 8], [1, 6, 7], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
+        problem([1, 4, 5, 1], [3, 4, 5], [2, 3, 4], [1, 2, 1], [1, 1, 2], [0, 1, 1], [2, 1, 1]),
+        problem([0, 4, 5, 1], [1, 4, 5], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
+        // Stride larger than the kernel: phases without taps. Kernel larger than the map: no output.
+        problem([2, 7, 5, 1], [1, 10, 11], [1, 2, 1], [1, 3, 4], [0, 1, 0], [0, 0, 0], [1; 3]),
+        problem([2, 7, 5, 1], [1, 2, 3], [1, 4, 3], [1; 3], [0; 3], [0; 3], [1; 3]),
+        // More pixels than a chunk of the gradient to the weight, and many chunks.
+        problem([5, 2, 3, 1], [1, 70, 66], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
+        problem([7, 35, 18, 1], [1, 40, 31], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
+        problem([9, 130, 150, 1], [1, 7, 6], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
+    ]
+}
+
+fn random(r: &mut Random) -> ConvProblem {
+    let groups = [1, 1, 1, 2, 3][r.range(0, 4)];
+    let channels = [r.range(0, 3), groups * r.range(1, 9), groups * r.range(1, 70 / groups), groups];
+    let mut axis = |low, high| [r.range(1, 3), r.range(low, high), r.range(low, high)];
+    let (input, kernel, stride) = (axis(1, 12), axis(1, 5), axis(1, 3));
+    let (padding, dilation) = (axis(0, 3), axis(1, 2));
+    let end = axis(0, 2);
+    let (kernel, padding) =
+        ([kernel[0].min(2), kernel[1], kernel[2]], [padding[0] - 1, padding[1], padding[2]]);
+    problem(channels, input, kernel, stride, padding, end, dilation)
+}
+
+fn wide(x: &[f32]) -> Vec<f64> {
+    x.iter().map(|&x| f64::from(x)).collect()
+}
+
+#[track_caller]
+fn close(got: &[f32], want: &[f64], terms: usize, what: &str, p: &ConvProblem) {
+    let largest = want.iter().fold(1.0f64, |m, x| m.max(x.abs()));
+    let tolerance = largest * 1e-6 * (terms as f64).sqrt().max(4.0);
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        assert!((f64::from(*got) - want).abs() <= tolerance, "{what}[{i}] is {got}, not {want}: {p:?}");
+    }
+}
+
+struct Results {
+    dst: Vec<f32>,
+    relu: Vec<f32>,
+    dx: Vec<f32>,
+    dw: Vec<f32>,
+    db: Vec<f32>,
+}
+
+fn run(p: &ConvProblem, src: &[f32], weight: &[f32], bias: &[f32], dy: &[f32]) -> Results {
+    let poison = |n: usize| vec![f32::NAN; n];
+    let mut r = Results {
+        dst: poison(p.dst_len()),
+        relu: poison(p.dst_len()),
+        dx: poison(p.src_len()),
+        dw: poison(p.weight_len()),
+        db: poison(p.oc),
+    };
+    conv::forward(p, src, weight, None, None, false, &mut r.dst);
+    let packed = conv::pack_weight(p, weight);
+    conv::forward(p, src, weight, Some(&packed), Some(bias), true, &mut r.relu);
+    conv::grad_input(p, dy, weight, &mut r.dx);
+    conv::grad_weight(p, src, dy, &mut r.dw);
+    conv::grad_bias(p.n * p.output_pixels(), p.oc, dy, &mut r.db);
+    r
+}
+
+fn bits(x: &[f32]) -> Vec<u32> {
+    x.iter().map(|x| x.to_bits()).collect()
+}
+
+fn check(p: &ConvProblem) {
+    rasgo_kernels::buffer::set_poison(true);
+    let mut r = Random(p.src_len() as u64 + 7);
+    let (src, weight) = (r.values(p.src_len()), r.values(p.weight_len()));
+    let (bias, dy) = (r.values(p.oc), r.values(p.dst_len()));
+    let (src64, weight64, bias64, dy64) = (wide(&src), wide(&weight), wide(&bias), wide(&dy));
+    let (mut dst, mut relu) = (vec![f64::NAN; p.dst_len()], vec![f64::NAN; p.dst_len()]);
+    let (mut dx, mut dw) = (vec![f64::NAN; p.src_len()], vec![f64::NAN; p.weight_len()]);
+    let mut db = vec![f64::NAN; p.oc];
+    conv::forward(p, &src64, &weight64, None, None, false, &mut dst);
+    conv::forward(p, &src64, &weight64, None, Some(&bias64), true, &mut relu);
+    conv::grad_input(p, &dy64, &weight64, &mut dx);
+    conv::grad_weight(p, &src64, &dy64, &mut dw);
+    conv::grad_bias(p.n * p.output_pixels(), p.oc, &dy64, &mut db);
+    let pixels = p.n * p.output_pixels();
+    for isa in Isa::available() {
+        with_isa(isa, || {
+            let got = with_threads(1, || run(p, &src, &weight, &bias, &dy));
+            let name = |what: &str| format!("{} {what}", isa.name());
+            close(&got.dst, &dst, p.group_ic() * p.taps(), &name("dst"), p);
+            close(&got.relu, &relu, p.group_ic() * p.taps(), &name("relu"), p);
+            close(&got.dx, &dx, p.group_oc() * p.taps(), &name("dx"), p);
+            close(&got.dw, &dw, pixels, &name("dw"), p);
+            close(&got.db, &db, pixels, &name("db"), p);
+            for threads in [2, 3] {
+                let other = with_threads(threads, || run(p, &src, &weight, &bias, &dy));
+                for (a, b) in [(&got.dst, &other.dst), (&got.relu, &other.relu), (&got.dx, &other.dx)] {
+                    assert!(bits(a) == bits(b), "{threads} threads: {p:?}");
+                }
+                assert!(bits(&got.dw) == bits(&other.dw), "{threads} threads, dw: {p:?}");
+                assert!(bits(&got.db) == bits(&other.db), "{threads} threads, db: {p:?}");
+            }
+            let one = ConvProblem { n: 1, ..*p };
+            for i in 0..p.n {
+                let (s, d) = (one.src_len(), one.dst_len());
+                let mut alone = vec![f32::NAN; d];
+                conv::forward(&one, &src[i * s..][..s], &weight, None, None, false, &mut alone);
+                assert!(bits(&alone) == bits(&got.dst[i * d..][..d]), "image {i} alone: {p:?}");
+            }
+        });
+    }
+}
+
+#[test]
+fn every_pass_agrees_with_the_formula_on_the_table() {
+    table().iter().for_each(check);
+}
+
+#[test]
+fn every_pass_agrees_with_the_formula_on_random_shapes() {
+    let mut r = Random(2026);
+    (0..150).for_each(|_| check(&random(&mut r)));
+}
+
+#[test]
+fn every_number_of_output_channels_is_right() {
+    for oc in 1..=70 {
+        check(&problem([2, 1 + oc % 9, oc, 1], [1, 5, 4], [1, 3, 2], [1, 1, 2], [0, 1, 0], [0; 3], [1; 3]));
+    }
+}
+
+#[test]
+fn the_gradient_to_the_weight_of_a_batch_is_the_sum_of_its_halves() {
+    // 64 images of 64 pixels make a chunk; the tree's last step adds the two halves of the batch.
+    let p = problem([256, 5, 33, 1], [1, 8, 8], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]);
+    let half = ConvProblem { n: 128, ..p };
+    let mut r = Random(1);
+    let (src, dy) = (r.values(p.src_len()), r.values(p.dst_len()));
+    let mut whole = vec![f32::NAN; p.weight_len()];
+    conv::grad_weight(&p, &src, &dy, &mut whole);
+    let halves: Vec<Vec<f32>> = (0..2)
+        .map(|i| {
+            let mut dw = vec![f32::NAN; p.weight_len()];
+            let (s, d) = (half.src_len(), half.dst_len());
+            conv::grad_weight(&half, &src[i * s..][..s], &dy[i * d..][..d], &mut dw);
+            dw
+        })
+        .collect();
+    let sum: Vec<f32> = halves[0].iter().zip(&halves[1]).map(|(a, b)| a + b).collect();
+    assert_eq!(bits(&sum), bits(&whole));
+}
+
+#[test]
+fn a_nan_in_the_input_is_seen_in_the_output() {
+    let p = problem([1, 20, 20, 1], [1, 4, 5], [1, 1, 1], [1; 3], [0; 3], [0; 3], [1; 3]);
+    let mut src = Random(3).values(p.src_len());
+    src[45] = f32::NAN;
+    for isa in Isa::available() {
+        let mut dst = vec![0.0; p.dst_len()];
+        let weight = Random(4).values(p.weight_len());
+        with_isa(isa, || conv::forward(&p, &src, &weight, None, None, true, &mut dst));
+        for (i, x) in dst.iter().enumerate() {
+            assert_eq!(x.is_nan(), i / 20 == 2, "{} at {i}", isa.name());
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Matrix products against the formula in `f64`, at every instruction set.
+
+use rasgo_kernels::Isa;
+use rasgo_kernels::gemm::gemm;
+use rasgo_kernels::settings::{with_isa, with_threads};
+
+fn values(seed: u64, n: usize) -> Vec<f32> {
+    let mut x = seed;
+    (0..n)
+        .map(|_| {
+            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (x >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+fn check(m: usize, n: usize, k: usize) {
+    rasgo_kernels::buffer::set_poison(true);
+    let wide = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+    let (a, b, bias) = (values(1, m * k), values(2, k * n), values(3, n));
+    let (a64, b64, bias64) = (wide(&a), wide(&b), wide(&bias));
+    for case in 0..16 {
+        let (trans_a, trans_b, with_bias, relu) = (case & 1 > 0, case & 2 > 0, case & 4 > 0, case & 8 > 0);
+        let mut want = vec![f64::NAN; m * n];
+        gemm(m, n, k, &a64, trans_a, &b64, trans_b, with_bias.then_some(&bias64), relu, &mut want);
+        let run = |threads: usize| {
+            let mut got = vec![f32::NAN; m * n];
+            with_threads(threads, || {
+                gemm(m, n, k, &a, trans_a, &b, trans_b, with_bias.then_some(&bias), relu, &mut got);
+            });
+            got
+        };
+        for isa in Isa::available() {
+            let got = with_isa(isa, || run(1));
+            for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+                let error = (f64::from(*got) - want).abs();
+                let what = format!("{} {m}x{n}x{k} case {case} at {i}: {got}, not {want}", isa.name());
+                assert!(error <= 4e-6 * (k as f64).sqrt().max(1.0), "{what}");
+            }
+            let two = with_isa(isa, || run(2));
+            assert!(
+                got.iter().zip(&two).all(|(a, b)| a.to_bits() == b.to_bits()),
+                "{m}x{n}x{k} at 2 threads"
+            );
+        }
+    }
+}
+
+#[test]
+fn products_agree_with_the_formula() {
+    for [m, n, k] in [
+        [1, 1, 1],
+        [1, 10, 84],
+        [3, 5, 7],
+        [14, 32, 288],
+        [15, 33, 289],
+        [29, 47, 600],
+        [113, 65, 31],
+        [130, 70, 40],
+        [300, 24, 5],
+        [5, 300, 17],
+        [128, 10, 300],
+        [257, 129, 65],
+    ] {
+        check(m, n, k);
+    }
+    for i in 1..40 {
+        check(1 + i * 7 % 31, i, 1 + i * 5 % 13);
+    }
+}
+
+#[test]
+fn empty_axes_give_the_bias_or_nothing() {
+    check(0, 5, 3);
+    check(4, 0, 3);
+    check(4, 5, 0);
+    check(0, 0, 0);
+}
+
+#[test]
+fn a_row_of_a_batch_equals_the_row_alone() {
+    let (m, n, k) = (203, 75, 700);
+    let (a, b) = (values(5, m * k), values(6, n * k));
+    for isa in Isa::available() {
+        for trans_b in [false, true] {
+            with_isa(isa, || {
+                let mut all = vec![f32::NAN; m * n];
+                gemm(m, n, k, &a, false, &b, trans_b, None, false, &mut all);
+                for i in (0..m).step_by(17) {
+                    let mut row = vec![f32::NAN; n];
+                    gemm(1, n, k, &a[i * k..][..k], false, &b, trans_b, None, false, &mut row);
+                    assert!(
+                        row.iter().zip(&all[i * n..]).all(|(a, b)| a.to_bits() == b.to_bits()),
+                        "row {i}"
+                    );
+                }
+            });
+        }
+    }
+}
