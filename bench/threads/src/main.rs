@@ -2,15 +2,14 @@
 //! scoped threads.
 //!
 //! A region is two tasks. Its time is taken by the thread that begins it, from before the call to after the
-//! return. Three settings: empty tasks back to back; tasks of about 20 µs back to back; tasks of about 20 µs
-//! after a pause of 200 µs, in which idle workers go to sleep. The candidates take turns within a round, and
-//! for each the round with the lowest median is printed: the quietest one. `one thread` runs both tasks in
-//! turn; half of it is the least that two threads can take.
+//! return. The candidates take turns within a round; for each the round with the lowest median is printed, the
+//! quietest one.
 //!
 //! `cargo run --release -- [rounds] [regions of a round]`
 
-use std::hint::black_box;
+use std::hint::{black_box, spin_loop};
 use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rasgo_kernels::settings::with_threads;
@@ -19,7 +18,49 @@ use rayon::prelude::*;
 
 const THREADS: usize = 2;
 const TASK: Duration = Duration::from_micros(20);
-const PAUSE: Duration = Duration::from_micros(200);
+
+/// What the tasks do, and what lies between two regions.
+struct Setting {
+    title: &'static str,
+    task: Box<dyn Fn() + Sync>,
+    pause: Duration,
+    /// Whether the tasks end only if two threads run them at once.
+    needs_both: bool,
+}
+
+fn settings() -> Vec<Setting> {
+    let steps = calibrated();
+    let working = |title, pause| Setting {
+        title,
+        task: Box::new(move || work(steps)),
+        pause: Duration::from_micros(pause),
+        needs_both: false,
+    };
+    let arrived = AtomicUsize::new(0);
+    let meet = move || {
+        let all = (arrived.fetch_add(1, Ordering::AcqRel) / THREADS + 1) * THREADS;
+        while arrived.load(Ordering::Acquire) < all {
+            spin_loop();
+        }
+    };
+    vec![
+        Setting {
+            title: "empty tasks, back to back",
+            task: Box::new(|| ()),
+            pause: Duration::ZERO,
+            needs_both: false,
+        },
+        Setting {
+            title: "tasks that wait for each other, back to back",
+            task: Box::new(meet),
+            pause: Duration::ZERO,
+            needs_both: true,
+        },
+        working("tasks of 20 µs, back to back", 0),
+        working("tasks of 20 µs, pauses of 20 µs", 20),
+        working("tasks of 20 µs, pauses of 200 µs", 200),
+    ]
+}
 
 /// A chain of dependent additions: takes the same time on any thread and touches no memory.
 fn work(steps: u64) {
@@ -52,11 +93,9 @@ struct Times {
 fn measure(regions: usize, pause: Duration, mut region: impl FnMut()) -> Times {
     let mut times = Vec::with_capacity(regions);
     for i in 0..regions + regions / 10 {
-        if !pause.is_zero() {
-            let from = Instant::now();
-            while from.elapsed() < pause {
-                std::hint::spin_loop();
-            }
+        let from = Instant::now();
+        while from.elapsed() < pause {
+            spin_loop();
         }
         let start = Instant::now();
         region();
@@ -70,69 +109,69 @@ fn measure(regions: usize, pause: Duration, mut region: impl FnMut()) -> Times {
     Times { median: times[times.len() / 2], p99: times[times.len() * 99 / 100] }
 }
 
-fn candidates(
-    regions: usize,
-    pause: Duration,
-    steps: u64,
-    rayon: &rayon::ThreadPool,
-) -> Vec<(&'static str, Times)> {
-    vec![
-        ("one thread", measure(regions, pause, || (0..THREADS).for_each(|_| work(steps)))),
+fn candidates(regions: usize, setting: &Setting, rayon: &rayon::ThreadPool) -> Vec<(&'static str, Times)> {
+    let (task, pause) = (&*setting.task, setting.pause);
+    let mut rows = vec![
         (
             "rasgo, parallel",
-            with_threads(THREADS, || measure(regions, pause, || parallel(THREADS, |_| work(steps)))),
+            with_threads(THREADS, || measure(regions, pause, || parallel(THREADS, |_| task()))),
         ),
         (
-            "rayon, join, from outside the pool",
+            "rayon, join, begun outside its pool",
             measure(regions, pause, || {
-                rayon.install(|| rayon::join(|| work(steps), || work(steps)));
+                rayon.install(|| rayon::join(task, task));
             }),
         ),
         (
-            "rayon, par_iter, from outside the pool",
+            "rayon, par_iter, begun outside its pool",
             measure(regions, pause, || {
-                rayon.install(|| (0..THREADS).into_par_iter().with_max_len(1).for_each(|_| work(steps)))
+                rayon.install(|| (0..THREADS).into_par_iter().with_max_len(1).for_each(|_| task()))
             }),
         ),
         (
-            "rayon, join, inside the pool",
+            "rayon, join, begun on a thread of its pool",
             rayon.install(|| {
                 measure(regions, pause, || {
-                    rayon::join(|| work(steps), || work(steps));
+                    rayon::join(task, task);
                 })
             }),
         ),
         (
-            "rayon, par_iter, inside the pool",
+            "rayon, par_iter, begun on a thread of its pool",
             rayon.install(|| {
-                measure(regions, pause, || {
-                    (0..THREADS).into_par_iter().with_max_len(1).for_each(|_| work(steps))
-                })
+                measure(regions, pause, || (0..THREADS).into_par_iter().with_max_len(1).for_each(|_| task()))
             }),
         ),
-        ("chili, join, heartbeat 100 µs (its default)", chili_join(regions, pause, steps, 100)),
-        ("chili, join, heartbeat 5 µs", chili_join(regions, pause, steps, 5)),
         (
             "std::thread::scope",
             measure(regions, pause, || {
                 std::thread::scope(|threads| {
-                    threads.spawn(|| work(steps));
-                    work(steps);
+                    threads.spawn(task);
+                    task();
                 })
             }),
         ),
-    ]
+    ];
+    if !setting.needs_both {
+        rows.insert(
+            0,
+            ("both tasks on one thread", measure(regions, pause, || (0..THREADS).for_each(|_| task()))),
+        );
+        rows.push(("chili, join, heartbeat 100 µs (its default)", chili_join(regions, setting, 100)));
+        rows.push(("chili, join, heartbeat 5 µs", chili_join(regions, setting, 5)));
+    }
+    rows
 }
 
 /// Chili shares work at heartbeats only. Its pool lives here alone: the heart beats beside whatever else runs.
-fn chili_join(regions: usize, pause: Duration, steps: u64, heartbeat: u64) -> Times {
+fn chili_join(regions: usize, setting: &Setting, heartbeat: u64) -> Times {
     let pool = chili::ThreadPool::with_config(chili::Config {
         thread_count: NonZero::new(THREADS),
         heartbeat_interval: Duration::from_micros(heartbeat),
     });
     let mut scope = pool.scope();
-    measure(regions, pause, || {
-        scope.join(|_| work(steps), |_| work(steps));
+    measure(regions, setting.pause, || {
+        scope.join(|_| (setting.task)(), |_| (setting.task)());
     })
 }
 
@@ -141,16 +180,11 @@ fn main() {
     let rounds = arguments.next().unwrap_or(5);
     let regions = arguments.next().unwrap_or(4000);
     let rayon = rayon::ThreadPoolBuilder::new().num_threads(THREADS).build().expect("two threads");
-    let steps = calibrated();
     println!("{rounds} rounds of {regions} regions; the lowest median of the rounds and its p99, µs");
-    for (title, steps, pause) in [
-        ("empty tasks, back to back", 0, Duration::ZERO),
-        ("tasks of 20 µs, back to back", steps, Duration::ZERO),
-        ("tasks of 20 µs, after pauses of 200 µs", steps, PAUSE),
-    ] {
+    for setting in settings() {
         let mut best: Vec<(&'static str, Times)> = Vec::new();
         for _ in 0..rounds {
-            let rows = candidates(regions, pause, steps, &rayon);
+            let rows = candidates(regions, &setting, &rayon);
             if best.is_empty() {
                 best = rows;
             } else {
@@ -161,7 +195,7 @@ fn main() {
                 }
             }
         }
-        println!("\n| {title} | median | p99 |\n|---|---|---|");
+        println!("\n| {} | median | p99 |\n|---|---|---|", setting.title);
         for (name, times) in best {
             println!("| {name} | {:.2} | {:.2} |", times.median, times.p99);
         }

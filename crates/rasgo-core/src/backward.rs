@@ -99,10 +99,13 @@ impl Tensor {
     #[track_caller]
     fn scalar_seed(&self) -> Result<Tensor> {
         if self.shape().elements() != 1 {
-            return Err(Error::shape(format!("the gradient of a tensor of shape {}, not of one number", self.shape()))
-                .op("backward")
-                .hint("reduce it with .mean() or .sum(), or give the gradient with backward_with")
-                .at(std::panic::Location::caller()));
+            return Err(Error::shape(format!(
+                "the gradient of a tensor of shape {}, not of one number",
+                self.shape()
+            ))
+            .op("backward")
+            .hint("reduce it with .mean() or .sum(), or give the gradient with backward_with")
+            .at(std::panic::Location::caller()));
         }
         Tensor::full(self.shape().clone(), 1.0, self.dtype())
     }
@@ -176,11 +179,7 @@ fn run(root: &Tensor, seed: Tensor, wanted: &[&Tensor], create_graph: bool) -> R
 }
 
 /// Adds a gradient to what waits for a record. The first is moved in, not added to zeros.
-fn enqueue(
-    queue: &mut BTreeMap<u64, (Arc<Record>, Grads)>,
-    origin: &Origin,
-    grad: Tensor,
-) -> Result<()> {
+fn enqueue(queue: &mut BTreeMap<u64, (Arc<Record>, Grads)>, origin: &Origin, grad: Tensor) -> Result<()> {
     let (_, waiting) =
         queue.entry(origin.record.id).or_insert_with(|| (Arc::clone(&origin.record), Grads::new()));
     if waiting.len() <= origin.output {

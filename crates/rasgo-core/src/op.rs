@@ -294,10 +294,7 @@ pub fn apply(op: impl Op, inputs: impl IntoIterator<Item = Tensor>) -> Result<Te
 
 /// Runs an op and returns all of its outputs.
 #[track_caller]
-pub fn apply_all(
-    op: impl Op,
-    inputs: impl IntoIterator<Item = Tensor>,
-) -> Result<SmallVec<[Tensor; 4]>> {
+pub fn apply_all(op: impl Op, inputs: impl IntoIterator<Item = Tensor>) -> Result<SmallVec<[Tensor; 4]>> {
     run(Arc::new(op), inputs.into_iter().collect(), Location::caller())
 }
 
@@ -413,9 +410,7 @@ pub(crate) fn run_grad(record: &Record, dy: Grads, create_graph: bool, keep: boo
     };
     let mut slot = record.saved.lock().expect("no panic holds a record");
     let mut values = match (&*slot, keep) {
-        (Some(saved), true) => {
-            SavedValues { inputs: saved.inputs.clone(), outputs: saved.outputs.clone() }
-        }
+        (Some(saved), true) => SavedValues { inputs: saved.inputs.clone(), outputs: saved.outputs.clone() },
         _ => slot.take().ok_or_else(|| {
             annotate(
                 Error::new(

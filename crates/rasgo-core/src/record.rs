@@ -20,7 +20,10 @@ pub(crate) struct Origin {
 impl Origin {
     /// A new leaf: a tensor that the user wants gradients for.
     pub(crate) fn leaf() -> Origin {
-        Origin { record: Arc::new(Record::new(None, SmallVec::new(), SmallVec::new(), Location::caller(), None)), output: 0 }
+        Origin {
+            record: Arc::new(Record::new(None, SmallVec::new(), SmallVec::new(), Location::caller(), None)),
+            output: 0,
+        }
     }
 
     pub(crate) fn key(&self) -> (u64, usize) {

@@ -144,16 +144,16 @@ macro_rules! float {
     };
 }
 
+float!(f32, Some, Some, fast::exp, fast::exp_m1, libm::logf, libm::log1pf, fast::tanh, fast::erf, libm::powf);
 float!(
-    f32,
-    Some,
-    Some,
-    fast::exp,
-    fast::exp_m1,
-    libm::logf,
-    libm::log1pf,
-    fast::tanh,
-    fast::erf,
-    libm::powf
+    f64,
+    |_| None,
+    |_| None,
+    libm::exp,
+    libm::expm1,
+    libm::log,
+    libm::log1p,
+    libm::tanh,
+    libm::erf,
+    libm::pow
 );
-float!(f64, |_| None, |_| None, libm::exp, libm::expm1, libm::log, libm::log1p, libm::tanh, libm::erf, libm::pow);

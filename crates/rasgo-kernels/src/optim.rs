@@ -85,7 +85,11 @@ pub fn scale_in_place<T: Float>(data: &mut [T], factor: f64) {
 }
 
 /// Runs `body` on the same chunks of two arrays.
-fn for_two<T: Float>(a: &mut [T], b: &mut [T], body: impl Fn(std::ops::Range<usize>, &mut [T], &mut [T]) + Sync) {
+fn for_two<T: Float>(
+    a: &mut [T],
+    b: &mut [T],
+    body: impl Fn(std::ops::Range<usize>, &mut [T], &mut [T]) + Sync,
+) {
     let len = a.len();
     let (a, b) = (SharedMut::new(a), SharedMut::new(b));
     parallel(len.div_ceil(CHUNK), |i| {

@@ -1,8 +1,8 @@
 //! Sums and maxima over axes.
 //!
 //! Sums over rows add in the type of the data: chunks short enough that rounding stays small, and a pairwise tree
-//! above them (see [`crate::rows`](self)). Sums of a flat array add in f64: beside the reading of memory the
-//! wider sums are free, and squares and products of f32 are exact in them and cannot overflow.
+//! above them. Sums of a flat array add in f64: beside the reading of memory the wider sums are free, and squares
+//! and products of f32 are exact in them and cannot overflow.
 
 use crate::buffer::Element;
 use crate::isa::isa_fn;
@@ -188,9 +188,17 @@ pub fn max_axis<T: Float>(
         let start = i * group;
         let count = group.min(outer - start);
         // SAFETY: each task has a part of its own.
-        let (values, indices) =
-            unsafe { (values.slice(start * inner, count * inner), indices.slice(start * inner, count * inner)) };
-        max_rows(isa, axis, inner, &src[start * axis * inner..(start + count) * axis * inner], values, indices);
+        let (values, indices) = unsafe {
+            (values.slice(start * inner, count * inner), indices.slice(start * inner, count * inner))
+        };
+        max_rows(
+            isa,
+            axis,
+            inner,
+            &src[start * axis * inner..(start + count) * axis * inner],
+            values,
+            indices,
+        );
     });
 }
 

@@ -95,7 +95,7 @@ pub(crate) fn fold<T: Float>(c: usize, wide: &mut [T]) {
 /// Combines parts of `width` elements into the first, as a pairwise tree.
 #[inline(always)]
 pub(crate) fn tree<T>(width: usize, parts: &mut [T], combine: impl Fn(&mut [T], &[T])) {
-    let count = if width == 0 { 0 } else { parts.len() / width };
+    let count = parts.len().checked_div(width).unwrap_or(0);
     let mut step = 1;
     while step < count {
         for i in (0..count - step).step_by(2 * step) {
@@ -148,7 +148,9 @@ mod tests {
 
     #[test]
     fn chunks_cover_every_row_once_and_never_cut_small_samples() {
-        for (n, sample, c) in [(1, 1, 1), (7, 49, 64), (3, 50_000, 8), (130, 1, 2048), (5, 3000, 17), (0, 5, 3)] {
+        for (n, sample, c) in
+            [(1, 1, 1), (7, 49, 64), (3, 50_000, 8), (130, 1, 2048), (5, 3000, 17), (0, 5, 3)]
+        {
             let chunks = RowChunks::new(n * sample, sample, c);
             let mut next = 0;
             for i in 0..chunks.count() {
@@ -165,7 +167,7 @@ mod tests {
     #[test]
     fn wide_rows_are_whole_vectors() {
         for c in 1..64 {
-            assert!(copies(c) * c >= 64 && copies(c) * c % 16 == 0, "{c}");
+            assert!(copies(c) * c >= 64 && (copies(c) * c).is_multiple_of(16), "{c}");
         }
         assert_eq!(copies(100), 1);
     }

@@ -172,7 +172,11 @@ impl Pool {
         while state & INSIDE != 0 {
             spins += 1;
             // On a crowded machine the worker we wait for may need this processor.
-            if spins.is_multiple_of(4096) { std::thread::yield_now() } else { std::hint::spin_loop() }
+            if spins.is_multiple_of(4096) {
+                std::thread::yield_now()
+            } else {
+                std::hint::spin_loop()
+            }
             state = self.state.load(Ordering::Acquire);
         }
         let panic = self.panic.lock().expect("no panic holds this lock").take();

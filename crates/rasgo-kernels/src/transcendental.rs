@@ -83,7 +83,9 @@ pub(crate) fn erf(x: f32) -> f32 {
     far = far * a - 6.348_467e-1;
     far = far * a - 1.287_175_1e-1;
     far = 1.0 - exp(far * a - a);
-    (if a > 0.927_734_4 { far } else { near }).copysign(x)
+    // Chosen by a mask: of an `if` the compiler makes a jump around the exponential, and the loop stays scalar.
+    let mask = u32::from(a <= 0.927_734_4).wrapping_sub(1);
+    f32::from_bits((far.to_bits() & mask) | (near.to_bits() & !mask)).copysign(x)
 }
 
 #[cfg(test)]
@@ -92,7 +94,9 @@ mod tests {
 
     /// Every 97th float of the interval, of both signs.
     fn floats(from: f32, to: f32) -> impl Iterator<Item = f32> {
-        (from.to_bits()..to.to_bits()).step_by(97).flat_map(|bits| [f32::from_bits(bits), -f32::from_bits(bits)])
+        (from.to_bits()..to.to_bits())
+            .step_by(97)
+            .flat_map(|bits| [f32::from_bits(bits), -f32::from_bits(bits)])
     }
 
     fn worst_relative(arguments: impl Iterator<Item = f32>, f: fn(f32) -> f32, exact: fn(f64) -> f64) -> f64 {

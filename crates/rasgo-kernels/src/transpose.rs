@@ -94,9 +94,16 @@ mod tests {
 
     #[test]
     fn layouts_of_every_shape_round_trip() {
-        for (n, c, s) in
-            [(0, 3, 4), (1, 1, 7), (2, 3, 35), (3, 17, 64), (2, 64, 49), (1, 100, 1), (2, 33, 130), (5, 9, 1000)]
-        {
+        for (n, c, s) in [
+            (0, 3, 4),
+            (1, 1, 7),
+            (2, 3, 35),
+            (3, 17, 64),
+            (2, 64, 49),
+            (1, 100, 1),
+            (2, 33, 130),
+            (5, 9, 1000),
+        ] {
             let src: Vec<u32> = (0..(n * c * s) as u32).collect();
             for threads in [1, 2, 3] {
                 let (mut last, mut back) = (vec![u32::MAX; src.len()], vec![u32::MAX; src.len()]);

@@ -84,8 +84,10 @@ impl Op for BatchNorm {
         }
         let values = x.elements() / c.max(1);
         if self.training && values == 1 {
-            return Err(Error::shape(format!("input {x} has one value for each channel, which has no variance"))
-                .hint("train with a batch of 2 or more, or call .eval() on the model"));
+            return Err(Error::shape(format!(
+                "input {x} has one value for each channel, which has no variance"
+            ))
+            .hint("train with a batch of 2 or more, or call .eval() on the model"));
         }
         let mut outputs = Metas::new();
         match self.pool() {
@@ -142,7 +144,8 @@ impl Op for BatchNorm {
 
     fn grad(&self, mut saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
         let dy = dy[0].take().expect("the normalised map has a gradient");
-        let mut inputs = vec![dy, saved.input(0), saved.input(1), saved.input(2), saved.output(1), saved.output(2)];
+        let mut inputs =
+            vec![dy, saved.input(0), saved.input(1), saved.input(2), saved.output(1), saved.output(2)];
         if self.options.pool.is_some() {
             inputs.push(saved.output(3));
         }
@@ -252,7 +255,12 @@ impl Op for BatchNormGrad {
 impl Tensor {
     /// Normalises with the statistics of this batch, which come back too, for the running ones.
     #[track_caller]
-    pub fn batch_norm(&self, gamma: &Tensor, beta: &Tensor, options: BatchNormOptions) -> Result<BatchNormOutput> {
+    pub fn batch_norm(
+        &self,
+        gamma: &Tensor,
+        beta: &Tensor,
+        options: BatchNormOptions,
+    ) -> Result<BatchNormOutput> {
         let op = BatchNorm { options, training: true };
         let mut outputs = apply_all(op, [self.clone(), gamma.clone(), beta.clone()])?.into_iter();
         let mut next = || outputs.next().expect("three outputs or more");

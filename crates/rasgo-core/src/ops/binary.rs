@@ -71,7 +71,10 @@ impl Op for Arithmetic {
         if inputs[0].shape == inputs[1].shape {
             return Ok(Metas::from_iter([inputs[0].clone()]));
         }
-        Ok(Metas::from_iter([Meta::plain(broadcast_shape(&inputs[0].shape, &inputs[1].shape)?, inputs[0].dtype)]))
+        Ok(Metas::from_iter([Meta::plain(
+            broadcast_shape(&inputs[0].shape, &inputs[1].shape)?,
+            inputs[0].dtype,
+        )]))
     }
 
     fn in_place(&self) -> Option<usize> {
@@ -109,17 +112,13 @@ impl Op for Arithmetic {
             Binary::Add | Binary::Sub => {
                 let (a, b) = (saved.input_shape(0), saved.input_shape(1));
                 let sign = if self.op == Binary::Add { 1.0 } else { -1.0 };
-                let db = needs.has(1).then(|| if sign > 0.0 { Ok(dy.clone()) } else { dy.clone().scale(sign) });
+                let db =
+                    needs.has(1).then(|| if sign > 0.0 { Ok(dy.clone()) } else { dy.clone().scale(sign) });
                 finish(needs.has(0).then_some(Ok(dy)), db, &a, &b)
             }
             Binary::Mul => {
                 let (a, b) = (saved.input(0), saved.input(1));
-                finish(
-                    needs.has(0).then(|| &dy * &b),
-                    needs.has(1).then(|| &dy * &a),
-                    a.shape(),
-                    b.shape(),
-                )
+                finish(needs.has(0).then(|| &dy * &b), needs.has(1).then(|| &dy * &a), a.shape(), b.shape())
             }
             Binary::Div => {
                 let (a, b) = (saved.input(0), saved.input(1));
@@ -151,12 +150,7 @@ fn half_step(op: Binary, a: &Tensor, b: &Tensor) -> Result<Tensor> {
 }
 
 /// The gradients, summed over the axes that broadcasting repeated.
-fn finish(
-    da: Option<Result<Tensor>>,
-    db: Option<Result<Tensor>>,
-    a: &Shape,
-    b: &Shape,
-) -> Result<Grads> {
+fn finish(da: Option<Result<Tensor>>, db: Option<Result<Tensor>>, a: &Shape, b: &Shape) -> Result<Grads> {
     let fit = |grad: Option<Result<Tensor>>, shape: &Shape| {
         grad.map(|grad| grad.and_then(|grad| grad.sum_to(shape))).transpose()
     };

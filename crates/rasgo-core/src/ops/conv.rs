@@ -130,7 +130,8 @@ impl Op for Conv {
         if let Some(bias) = inputs.get(2)
             && *bias.shape != [shape[1]]
         {
-            let text = format!("bias {} for {} output channels: it must be [{}]", bias.shape, shape[1], shape[1]);
+            let text =
+                format!("bias {} for {} output channels: it must be [{}]", bias.shape, shape[1], shape[1]);
             return Err(named(Error::shape(text)));
         }
         Ok(Metas::from_iter([Meta::channels_last(shape, dtype)]))
@@ -167,9 +168,7 @@ impl Op for Conv {
             apply(op, [x.clone(), dy.clone()])
         });
         let db = needs.has(2).then(|| apply(ColumnSums, [dy.clone()]));
-        let dx = needs.has(0).then(|| {
-            apply(ConvGradInput { options, input: x.shape().clone() }, [dy, w])
-        });
+        let dx = needs.has(0).then(|| apply(ConvGradInput { options, input: x.shape().clone() }, [dy, w]));
         Ok(Grads::from_iter([dx.transpose()?, dw.transpose()?, db.transpose()?]))
     }
 
@@ -289,7 +288,12 @@ mod tests {
     use super::*;
     use crate::{DType, grad};
 
-    fn options(stride: [usize; 3], padding: [(usize, usize); 3], dilation: [usize; 3], groups: usize) -> ConvOptions {
+    fn options(
+        stride: [usize; 3],
+        padding: [(usize, usize); 3],
+        dilation: [usize; 3],
+        groups: usize,
+    ) -> ConvOptions {
         ConvOptions { stride, padding, dilation, groups, relu: false }
     }
 
@@ -299,7 +303,11 @@ mod tests {
         let cases = [
             (vec![2, 3, 9], vec![4, 3, 3], options([1, 1, 2], [one, one, (2, 1)], [1, 1, 2], 1)),
             (vec![2, 2, 7, 6], vec![4, 1, 3, 2], options([1, 2, 3], [one, (1, 2), (0, 1)], [1, 1, 2], 2)),
-            (vec![1, 2, 4, 5, 6], vec![3, 2, 2, 3, 1], options([1, 2, 1], [(1, 0), (1, 1), one], [2, 1, 1], 1)),
+            (
+                vec![1, 2, 4, 5, 6],
+                vec![3, 2, 2, 3, 1],
+                options([1, 2, 1], [(1, 0), (1, 1), one], [2, 1, 1], 1),
+            ),
             (vec![1, 1, 5, 5], vec![1, 1, 5, 5], ConvOptions::default()),
         ];
         for (x, w, options) in cases {
@@ -342,7 +350,10 @@ mod tests {
             x.conv(&Tensor::zeros(w, DType::F32).unwrap(), None, &options).unwrap_err().to_string()
         };
         let text = refuse([5, 4, 3, 3], ConvOptions::default());
-        assert!(text.contains("3 channels") && text.contains("Conv2d(3, 5") && text.contains("conv.rs"), "{text}");
+        assert!(
+            text.contains("3 channels") && text.contains("Conv2d(3, 5") && text.contains("conv.rs"),
+            "{text}"
+        );
         let text = refuse([5, 3, 3, 7], ConvOptions::default());
         assert!(text.contains("spans 7") && text.contains("width"), "{text}");
         let text = refuse([5, 3, 3, 3], ConvOptions { groups: 2, ..ConvOptions::default() });

@@ -54,7 +54,10 @@ impl Op for CrossEntropy {
             return Err(Error::shape(format!("logits {}: the mean over no rows is not defined", x.shape)));
         }
         if !(0.0..=1.0).contains(&self.0.label_smoothing) {
-            return Err(Error::argument(format!("label smoothing {} is not in 0..1", self.0.label_smoothing)));
+            return Err(Error::argument(format!(
+                "label smoothing {} is not in 0..1",
+                self.0.label_smoothing
+            )));
         }
         Ok(Metas::from_iter([Meta::plain([], x.dtype), Meta::plain([x.shape[0]], x.dtype)]))
     }
@@ -125,18 +128,15 @@ impl Tensor {
     /// A class outside 0..C names the row and the value.
     #[track_caller]
     pub fn cross_entropy(&self, target: &Tensor, options: CrossEntropyOptions) -> Result<Tensor> {
-        if let (false, false, DType::I64, [_, classes]) =
-            (self.is_shape_only(), target.is_shape_only(), target.dtype(), &self.shape()[..])
+        let readable = !self.is_shape_only() && !target.is_shape_only() && target.dtype() == DType::I64;
+        if let (true, [_, classes]) = (readable, &self.shape()[..])
+            && let Some((row, class)) = softmax::bad_target(target.raw::<i64>(), *classes, None)
         {
-            if let Some((row, class)) = softmax::bad_target(target.raw::<i64>(), *classes, None) {
-                let error = Error::new(
-                    ErrorKind::Index,
-                    format!("target {class} at row {row} is not in 0..{classes}"),
-                )
+            let text = format!("target {class} at row {row} is not in 0..{classes}");
+            let error = Error::new(ErrorKind::Index, text)
                 .op("cross_entropy")
                 .hint("give the model as many classes as the data has");
-                return Err(scope::annotate(error.at(std::panic::Location::caller())));
-            }
+            return Err(scope::annotate(error.at(std::panic::Location::caller())));
         }
         apply(CrossEntropy(options), [self.clone(), target.clone()])
     }
@@ -151,7 +151,9 @@ mod tests {
     fn cross_entropy_has_the_gradient_of_its_differences() {
         let target = Tensor::from_vec(vec![2i64, 0, 4], [3]).unwrap();
         for label_smoothing in [0.0, 0.1] {
-            check(&[normal([3, 5], 1)], |x| x[0].cross_entropy(&target, CrossEntropyOptions { label_smoothing }));
+            check(&[normal([3, 5], 1)], |x| {
+                x[0].cross_entropy(&target, CrossEntropyOptions { label_smoothing })
+            });
         }
     }
 

@@ -5,7 +5,7 @@ use rasgo_kernels::threads::parallel_chunks;
 use super::{expect_float, float};
 use crate::error::{Error, Result};
 use crate::meta::Meta;
-use crate::op::{Grads, Input, Metas, Op, Output, Saved, Mask, apply};
+use crate::op::{Grads, Input, Mask, Metas, Op, Output, Saved, apply};
 use crate::random::Key;
 use crate::tensor::Tensor;
 

@@ -43,7 +43,9 @@ impl Op for MatMul {
                 _ => format!("{a} and {b}: inner sizes {k} and {k2} differ"),
             });
             return Err(match self.name {
-                "linear" => error.hint(format!("make the layer Linear({k}, {n}), or flatten to {k2} features")),
+                "linear" => {
+                    error.hint(format!("make the layer Linear({k}, {n}), or flatten to {k2} features"))
+                }
                 _ => error,
             });
         }
@@ -171,7 +173,9 @@ mod tests {
         for (trans_a, trans_b) in [(true, false), (true, true)] {
             let a = normal([4, 3], 1);
             let b = if trans_b { normal([2, 4], 2) } else { normal([4, 2], 2) };
-            check(&[a, b], |x| apply(MatMul { trans_a, trans_b, name: "matmul" }, [x[0].clone(), x[1].clone()]));
+            check(&[a, b], |x| {
+                apply(MatMul { trans_a, trans_b, name: "matmul" }, [x[0].clone(), x[1].clone()])
+            });
         }
     }
 

@@ -56,8 +56,11 @@ fn expect_float(inputs: &[Meta]) -> Result<DType> {
             .hint("convert it with .to_dtype(DType::F32)"));
         }
         if input.dtype != dtype {
-            return Err(Error::new(crate::ErrorKind::DType, format!("{dtype} and {} do not mix", input.dtype))
-                .hint("convert one of them with .to_dtype"));
+            return Err(Error::new(
+                crate::ErrorKind::DType,
+                format!("{dtype} and {} do not mix", input.dtype),
+            )
+            .hint("convert one of them with .to_dtype"));
         }
     }
     Ok(dtype)
@@ -65,6 +68,7 @@ fn expect_float(inputs: &[Meta]) -> Result<DType> {
 
 /// The error of a gradient rule that has no gradient itself.
 fn no_second_gradient() -> Error {
-    Error::new(crate::ErrorKind::State, "this gradient has no gradient of its own")
-        .hint("second gradients exist for compositions of convolution, linear, arithmetic and average pooling")
+    Error::new(crate::ErrorKind::State, "this gradient has no gradient of its own").hint(
+        "second gradients exist for compositions of convolution, linear, arithmetic and average pooling",
+    )
 }

@@ -62,13 +62,17 @@ impl PoolOptions {
                 )));
             }
             if padding > kernel / 2 {
-                return Err(Error::argument(format!("padding {padding} is more than half of kernel {kernel}")));
+                return Err(Error::argument(format!(
+                    "padding {padding} is more than half of kernel {kernel}"
+                )));
             }
             let span = dilation * (kernel - 1) + 1;
             let padded = size + 2 * padding;
             if size == 0 || padded < span {
-                return Err(Error::shape(format!("a window of {span} in a padded axis of {padded}: input {x}"))
-                    .hint("use a smaller window, or fewer poolings before it"));
+                return Err(Error::shape(format!(
+                    "a window of {span} in a padded axis of {padded}: input {x}"
+                ))
+                .hint("use a smaller window, or fewer poolings before it"));
             }
             let room = padded - span;
             let mut steps = if self.ceil_mode { room.div_ceil(stride) } else { room / stride };
@@ -121,7 +125,10 @@ impl Op for MaxPool {
                 .hint("use an adaptive pooling for a whole map"));
         }
         let shape = self.0.output_shape(&inputs[0].shape)?;
-        Ok(Metas::from_iter([Meta::channels_last(shape.clone(), dtype), Meta::channels_last(shape, DType::U8)]))
+        Ok(Metas::from_iter([
+            Meta::channels_last(shape.clone(), dtype),
+            Meta::channels_last(shape, DType::U8),
+        ]))
     }
 
     fn layout(&self) -> LayoutRule {
@@ -206,7 +213,8 @@ impl Op for AvgPool {
     }
 
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
-        let options = AvgOptions { count_include_pad: self.options.count_include_pad, divisor_override: None };
+        let options =
+            AvgOptions { count_include_pad: self.options.count_include_pad, divisor_override: None };
         let (from, to) = (&inputs[0].meta().shape, outputs[0].meta().shape.clone());
         float!(inputs[0].meta().dtype, T => {
             let (src, dst) = (inputs[0].values::<T>(), outputs[0].values::<T>());
@@ -279,7 +287,10 @@ impl Op for AdaptiveMaxPool {
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
         let dtype = expect_float(inputs)?;
         let shape = adaptive_shape(&inputs[0].shape, self.0)?;
-        Ok(Metas::from_iter([Meta::channels_last(shape.clone(), dtype), Meta::channels_last(shape, DType::I64)]))
+        Ok(Metas::from_iter([
+            Meta::channels_last(shape.clone(), dtype),
+            Meta::channels_last(shape, DType::I64),
+        ]))
     }
 
     fn layout(&self) -> LayoutRule {
@@ -353,7 +364,10 @@ fn adaptive_shape(x: &Shape, output: [usize; 3]) -> Result<Shape> {
             .hint("give (N, C, L), (N, C, H, W) or (N, C, D, H, W) with non-empty spatial axes"));
     }
     if output[5 - rank..].contains(&0) {
-        return Err(Error::argument(format!("an output of {:?}: each size must be 1 or more", &output[5 - rank..])));
+        return Err(Error::argument(format!(
+            "an output of {:?}: each size must be 1 or more",
+            &output[5 - rank..]
+        )));
     }
     Ok([x[0], x[1]].into_iter().chain(output[5 - rank..].iter().copied()).collect())
 }
@@ -384,7 +398,10 @@ impl Tensor {
     /// The mean of each window of (N, C, …). `dilation` is not used.
     #[track_caller]
     pub fn avg_pool(&self, options: &PoolOptions) -> Result<Tensor> {
-        apply(AvgPool { options: PoolOptions { dilation: [1; 3], ..options.clone() }, back: None }, [self.clone()])
+        apply(
+            AvgPool { options: PoolOptions { dilation: [1; 3], ..options.clone() }, back: None },
+            [self.clone()],
+        )
     }
 
     /// The mean of windows floor(i in / out) .. ceil((i + 1) in / out); of fewer than three axes the last are used.

@@ -67,7 +67,8 @@ impl Tensor {
             }
             gone[axis] = true;
         }
-        let sizes: Shape = self.shape().iter().zip(&gone).filter(|(_, gone)| !**gone).map(|(&size, _)| size).collect();
+        let sizes: Shape =
+            self.shape().iter().zip(&gone).filter(|(_, gone)| !**gone).map(|(&size, _)| size).collect();
         let kept = apply(SumAxes(gone), [self.clone()])?;
         if keep { Ok(kept) } else { kept.reshape(sizes) }
     }
@@ -98,7 +99,9 @@ impl Tensor {
     pub fn argmax_rows(&self) -> Result<Vec<usize>> {
         let at = std::panic::Location::caller();
         if self.shape().len() != 2 || self.shape()[1] == 0 {
-            return Err(Error::shape(format!("rows of a tensor of shape {}", self.shape())).op("argmax").at(at));
+            return Err(Error::shape(format!("rows of a tensor of shape {}", self.shape()))
+                .op("argmax")
+                .at(at));
         }
         let values = self.to_f64_vec()?;
         Ok(values

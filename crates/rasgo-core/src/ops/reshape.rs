@@ -189,7 +189,10 @@ mod tests {
         let x = normal([2, 3, 4, 5], 1);
         let last = x.clone().to_channels_last();
         assert_ne!(x.as_slice::<f64>().unwrap(), last.as_slice::<f64>().unwrap());
-        assert_eq!(x.flatten(1).unwrap().to_f64_vec().unwrap(), last.flatten(1).unwrap().to_f64_vec().unwrap());
+        assert_eq!(
+            x.flatten(1).unwrap().to_f64_vec().unwrap(),
+            last.flatten(1).unwrap().to_f64_vec().unwrap()
+        );
         let part = last.narrow(0, 1, 1).unwrap();
         assert_eq!(part.to_f64_vec().unwrap(), x.narrow(0, 1, 1).unwrap().to_f64_vec().unwrap());
     }

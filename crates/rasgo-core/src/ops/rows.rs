@@ -70,7 +70,11 @@ impl Op for IndexAdd {
         expect_float(inputs)?;
         check(&self.rows, self.size)?;
         if inputs[0].shape.first() != Some(&self.rows.len()) {
-            return Err(Error::shape(format!("{} rows for a tensor of {}", self.rows.len(), inputs[0].shape)));
+            return Err(Error::shape(format!(
+                "{} rows for a tensor of {}",
+                self.rows.len(),
+                inputs[0].shape
+            )));
         }
         Ok(Metas::from_iter([with_rows(&inputs[0], self.size)]))
     }

@@ -96,7 +96,12 @@ impl Op for MapGrad {
         // A function that is linear in pieces: the gradient for dy is the same rule, for x it is zero.
         let in_pieces = matches!(
             self.0,
-            Unary::Relu | Unary::Relu6 | Unary::LeakyRelu(_) | Unary::Abs | Unary::Clamp(..) | Unary::Hardsigmoid
+            Unary::Relu
+                | Unary::Relu6
+                | Unary::LeakyRelu(_)
+                | Unary::Abs
+                | Unary::Clamp(..)
+                | Unary::Hardsigmoid
         );
         if !in_pieces && needs.has(1) {
             return Err(no_second_gradient());

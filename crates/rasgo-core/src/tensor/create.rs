@@ -80,9 +80,11 @@ impl Tensor {
     pub fn arange(start: f64, end: f64, step: f64) -> Result<Tensor> {
         let length = (end - start) / step;
         if !length.is_finite() || length < 0.0 {
-            return Err(Error::argument(format!("no sequence goes from {start} to {end} in steps of {step}"))
-                .op("arange")
-                .at(std::panic::Location::caller()));
+            return Err(Error::argument(format!(
+                "no sequence goes from {start} to {end} in steps of {step}"
+            ))
+            .op("arange")
+            .at(std::panic::Location::caller()));
         }
         Ok(Tensor::from_fn([length.ceil() as usize], |x: &mut [f32]| {
             for (i, x) in x.iter_mut().enumerate() {

@@ -41,7 +41,8 @@ enum Kind {
 
 impl Style {
     fn of(values: &[f64], float: bool) -> Style {
-        let finite: Vec<f64> = values.iter().copied().filter(|x| x.is_finite() && *x != 0.0).map(f64::abs).collect();
+        let finite: Vec<f64> =
+            values.iter().copied().filter(|x| x.is_finite() && *x != 0.0).map(f64::abs).collect();
         let largest = finite.iter().copied().fold(0.0, f64::max);
         let smallest = finite.iter().copied().fold(f64::INFINITY, f64::min);
         let kind = if !float {

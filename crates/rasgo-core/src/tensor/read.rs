@@ -14,7 +14,8 @@ impl Tensor {
         match self.layout() {
             Layout::Plain => Ok(self.raw::<T>().to_vec()),
             Layout::ChannelsLast => {
-                let plain = super::copy_to_layout(self, crate::Meta::plain(self.shape().clone(), self.dtype()));
+                let plain =
+                    super::copy_to_layout(self, crate::Meta::plain(self.shape().clone(), self.dtype()));
                 Ok(plain.raw::<T>().to_vec())
             }
         }
@@ -35,7 +36,9 @@ impl Tensor {
         let values = self.as_slice::<T>()?;
         match values {
             [value] => Ok(*value),
-            _ => Err(Error::shape(format!("one number of a tensor of shape {}", self.shape())).op("item").at(at)),
+            _ => Err(Error::shape(format!("one number of a tensor of shape {}", self.shape()))
+                .op("item")
+                .at(at)),
         }
     }
 
@@ -53,7 +56,10 @@ impl Tensor {
     /// The bytes in row-major order, as files hold them (little endian).
     #[track_caller]
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        fn bytes<T: Element, const N: usize>(tensor: &Tensor, encode: impl Fn(T) -> [u8; N]) -> Result<Vec<u8>> {
+        fn bytes<T: Element, const N: usize>(
+            tensor: &Tensor,
+            encode: impl Fn(T) -> [u8; N],
+        ) -> Result<Vec<u8>> {
             Ok(tensor.to_vec::<T>()?.into_iter().flat_map(encode).collect())
         }
         match self.dtype() {
@@ -70,7 +76,8 @@ impl Tensor {
             Value::ShapeOnly => self.clone(),
             Value::Data { storage, offset } => {
                 let size = self.dtype().size();
-                let bytes = &storage.buffer.as_slice::<u8>()[offset * size..offset * size + self.meta.bytes()];
+                let bytes =
+                    &storage.buffer.as_slice::<u8>()[offset * size..offset * size + self.meta.bytes()];
                 Tensor::from_buffer(self.meta.clone(), rasgo_kernels::Buffer::from_slice(bytes))
             }
         }
@@ -87,10 +94,13 @@ impl Tensor {
         if !self.is_shape_only() {
             return Ok(());
         }
-        let error = Error::new(ErrorKind::State, format!("a tensor of shape {} that has no values was read", self.shape()))
-            .op(op)
-            .hint("a model whose shapes depend on values is summarised with a real input")
-            .at(std::panic::Location::caller());
+        let error = Error::new(
+            ErrorKind::State,
+            format!("a tensor of shape {} that has no values was read", self.shape()),
+        )
+        .op(op)
+        .hint("a model whose shapes depend on values is summarised with a real input")
+        .at(std::panic::Location::caller());
         Err(scope::annotate(error))
     }
 
@@ -100,7 +110,8 @@ impl Tensor {
             return Ok(());
         }
         let error =
-            Error::new(ErrorKind::DType, format!("a tensor of {} was read as {}", self.dtype(), T::DTYPE)).op(op);
+            Error::new(ErrorKind::DType, format!("a tensor of {} was read as {}", self.dtype(), T::DTYPE))
+                .op(op);
         Err(scope::annotate(error.at(std::panic::Location::caller())))
     }
 }

@@ -121,7 +121,8 @@ impl<const N: usize> Walk<N> {
         let count: usize = self.axes.iter().map(|axis| axis.0).product();
         assert_eq!(count, dst, "the destination has as many elements as the shape");
         for (k, len) in lens.into_iter().enumerate() {
-            let last: usize = self.axes.iter().map(|(size, strides)| size.saturating_sub(1) * strides[k]).sum();
+            let last: usize =
+                self.axes.iter().map(|(size, strides)| size.saturating_sub(1) * strides[k]).sum();
             assert!(count == 0 || last < len, "the strides stay inside the array");
         }
     }

@@ -32,10 +32,28 @@ const OPS: [Unary; 24] = [
 fn exact(op: Unary, x: f64) -> f64 {
     let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
     match op {
-        Unary::Relu => if x < 0.0 { 0.0 } else { x },
+        Unary::Relu => {
+            if x < 0.0 {
+                0.0
+            } else {
+                x
+            }
+        }
         Unary::Relu6 => x.clamp(0.0, 6.0),
-        Unary::LeakyRelu(a) => if x > 0.0 { x } else { a * x },
-        Unary::Elu(a) => if x > 0.0 { x } else { a * (x.exp() - 1.0) },
+        Unary::LeakyRelu(a) => {
+            if x > 0.0 {
+                x
+            } else {
+                a * x
+            }
+        }
+        Unary::Elu(a) => {
+            if x > 0.0 {
+                x
+            } else {
+                a * (x.exp() - 1.0)
+            }
+        }
         Unary::Gelu => x / 2.0 * (1.0 + libm::erf(x / 2f64.sqrt())),
         Unary::GeluTanh => {
             x / 2.0 * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
@@ -147,7 +165,12 @@ fn saturating_functions_stay_finite_far_out() {
         for op in [Unary::Silu, Unary::Sigmoid, Unary::Tanh, Unary::Softplus, Unary::Mish, Unary::Elu(1.0)] {
             let mut dst = [0.0];
             unary(op, &[x], &mut dst);
-            assert_close(&dst, &[exact(op, f64::from(x))].map(|y| if y.is_nan() { f64::from(x) } else { y }), 1e-6, "far");
+            assert_close(
+                &dst,
+                &[exact(op, f64::from(x))].map(|y| if y.is_nan() { f64::from(x) } else { y }),
+                1e-6,
+                "far",
+            );
         }
     }
 }
@@ -170,7 +193,8 @@ fn binary_functions_agree_with_f64() {
     for op in BINARY {
         for len in [0, 1, 7, 33_000] {
             let (a, b) = (numbers::<f32>(1, len), numbers::<f32>(2, len));
-            let want: Vec<f64> = a.iter().zip(&b).map(|(a, b)| apply_exact(op, (*a).into(), (*b).into())).collect();
+            let want: Vec<f64> =
+                a.iter().zip(&b).map(|(a, b)| apply_exact(op, (*a).into(), (*b).into())).collect();
             let got = same_everywhere(|| {
                 let mut dst = poison(len);
                 binary(op, &a, &b, &mut dst);

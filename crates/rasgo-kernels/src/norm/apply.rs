@@ -28,7 +28,11 @@ pub fn normalize<T: Float + Element>(src: &[T], scale: &[T], shift: &[T], relu: 
     let isa = Isa::current();
     for_chunks(scale, shift, dst, |start, scale, shift, dst| {
         let src = &src[start..start + dst.len()];
-        if relu { scale_relu_chunk(isa, src, scale, shift, dst) } else { scale_chunk(isa, src, scale, shift, dst) }
+        if relu {
+            scale_relu_chunk(isa, src, scale, shift, dst)
+        } else {
+            scale_chunk(isa, src, scale, shift, dst)
+        }
     });
 }
 
@@ -36,7 +40,11 @@ pub fn normalize<T: Float + Element>(src: &[T], scale: &[T], shift: &[T], relu: 
 pub fn normalize_in_place<T: Float + Element>(data: &mut [T], scale: &[T], shift: &[T], relu: bool) {
     let isa = Isa::current();
     for_chunks(scale, shift, data, |_, scale, shift, data| {
-        if relu { scale_relu_in_place(isa, data, scale, shift) } else { scale_in_place(isa, data, scale, shift) }
+        if relu {
+            scale_relu_in_place(isa, data, scale, shift)
+        } else {
+            scale_in_place(isa, data, scale, shift)
+        }
     });
 }
 

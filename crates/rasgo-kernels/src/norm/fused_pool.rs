@@ -4,7 +4,7 @@ use super::relu;
 use crate::isa::isa_fn;
 use crate::pool::PoolProblem;
 use crate::pool::max::{LANES, lanes};
-use crate::pool::windows::{coordinates, pixel};
+use crate::pool::windows::{Pixels, coordinates, pixel};
 use crate::rows::CHUNK;
 use crate::threads::{SharedMut, parallel};
 use crate::{Float, Isa};
@@ -23,7 +23,10 @@ pub fn normalize_relu_max_pool<T: Float>(
 ) {
     assert!(p.is_tiling() && (1..=256).contains(&p.window()), "windows side by side, of at most 256 cells");
     assert_eq!(src.len(), p.src_len(), "the source has the problem's elements");
-    assert!(dst.len() == p.dst_len() && positions.len() == dst.len(), "the problem's output and its positions");
+    assert!(
+        dst.len() == p.dst_len() && positions.len() == dst.len(),
+        "the problem's output and its positions"
+    );
     assert!(scale.len() == p.c && shift.len() == p.c, "a scale and a shift for each channel");
     if dst.is_empty() {
         return;
@@ -59,10 +62,16 @@ pub(super) struct Map<'a> {
 }
 
 impl Map<'_> {
-    /// Offset of the first cell of the window of the `i`-th output pixel.
+    /// The output pixels, for [`Map::origin`].
     #[inline(always)]
-    pub(super) fn origin(&self, i: usize) -> usize {
-        let (image, at) = coordinates(self.p.output, self.first + i);
+    pub(super) fn pixels(&self) -> Pixels {
+        Pixels::from(self.p.output, self.first)
+    }
+
+    /// Offset of the first cell of the window of the next output pixel.
+    #[inline(always)]
+    pub(super) fn origin(&self, pixels: &mut Pixels) -> usize {
+        let (image, at) = pixels.advance();
         pixel(self.p.input, image, [0, 1, 2].map(|a| at[a] * self.p.stride[a])) * self.p.c
     }
 }
@@ -93,8 +102,9 @@ fn pool_pixels<T: Float, const RELU: bool>(
     positions: &mut [u8],
 ) {
     let c = scale.len();
-    for (i, (dst, positions)) in dst.chunks_exact_mut(c).zip(positions.chunks_exact_mut(c)).enumerate() {
-        let src = &src[map.origin(i)..];
+    let mut pixels = map.pixels();
+    for (dst, positions) in dst.chunks_exact_mut(c).zip(positions.chunks_exact_mut(c)) {
+        let src = &src[map.origin(&mut pixels)..];
         match <&[usize; 4]>::try_from(map.offsets) {
             // A number of cells known to the compiler: the loop over them is unrolled.
             Ok(four) => pool_channels::<T, RELU>(four, src, scale, shift, dst, positions),
@@ -112,39 +122,46 @@ fn pool_channels<T: Float, const RELU: bool>(
     dst: &mut [T],
     positions: &mut [u8],
 ) {
-    let c = dst.len();
-    let value = |x: T, scale: T, shift: T| {
-        let y = x * scale + shift;
-        if RELU { relu(y) } else { y }
-    };
+    // Blocks of channels that stay in registers, then ever smaller ones.
     let mut j = 0;
-    while j + LANES <= c {
-        let (scale, shift): ([T; LANES], [T; LANES]) = (lanes(scale, j), lanes(shift, j));
-        let x: [T; LANES] = lanes(src, offsets[0] + j);
-        let mut best: [T; LANES] = std::array::from_fn(|l| value(x[l], scale[l], shift[l]));
-        let mut at = [0u8; LANES];
+    j = pool_blocks::<T, RELU, LANES>(j, offsets, src, scale, shift, dst, positions);
+    j = pool_blocks::<T, RELU, 8>(j, offsets, src, scale, shift, dst, positions);
+    j = pool_blocks::<T, RELU, 4>(j, offsets, src, scale, shift, dst, positions);
+    pool_blocks::<T, RELU, 1>(j, offsets, src, scale, shift, dst, positions);
+}
+
+/// The maxima of blocks of `N` channels from `j` on; returns the first channel that is left.
+#[inline(always)]
+fn pool_blocks<T: Float, const RELU: bool, const N: usize>(
+    mut j: usize,
+    offsets: &[usize],
+    src: &[T],
+    scale: &[T],
+    shift: &[T],
+    dst: &mut [T],
+    positions: &mut [u8],
+) -> usize {
+    while j + N <= dst.len() {
+        let (scale, shift): ([T; N], [T; N]) = (lanes(scale, j), lanes(shift, j));
+        let mut best: [T; N] = lanes(src, offsets[0] + j);
+        let mut at = [0u8; N];
+        for l in 0..N {
+            let y = best[l] * scale[l] + shift[l];
+            // From here on the best is not negative (or is NaN): what beats it needs no ReLU.
+            best[l] = if RELU { relu(y) } else { y };
+        }
         for (cell, offset) in offsets.iter().enumerate().skip(1) {
-            let x: [T; LANES] = lanes(src, offset + j);
-            for l in 0..LANES {
-                let y = value(x[l], scale[l], shift[l]);
+            let x: [T; N] = lanes(src, offset + j);
+            for l in 0..N {
+                let y = x[l] * scale[l] + shift[l];
                 let wins = y > best[l] || y.is_nan();
                 best[l] = if wins { y } else { best[l] };
                 at[l] = if wins { cell as u8 } else { at[l] };
             }
         }
-        dst[j..j + LANES].copy_from_slice(&best);
-        positions[j..j + LANES].copy_from_slice(&at);
-        j += LANES;
+        dst[j..j + N].copy_from_slice(&best);
+        positions[j..j + N].copy_from_slice(&at);
+        j += N;
     }
-    for j in j..c {
-        let (mut best, mut at) = (value(src[offsets[0] + j], scale[j], shift[j]), 0);
-        for (cell, offset) in offsets.iter().enumerate().skip(1) {
-            let y = value(src[offset + j], scale[j], shift[j]);
-            if y > best || y.is_nan() {
-                (best, at) = (y, cell as u8);
-            }
-        }
-        dst[j] = best;
-        positions[j] = at;
-    }
+    j
 }

@@ -48,15 +48,18 @@ isa_fn! {
         let c = g.mean.len();
         sums.fill(T::ZERO);
         let (dbeta, dgamma) = sums.split_at_mut(c);
-        for (i, (dy, positions)) in dy.chunks_exact(c).zip(positions.chunks_exact(c)).enumerate() {
-            let src = &src[map.origin(i)..];
+        let mut pixels = map.pixels();
+        for (dy, positions) in dy.chunks_exact(c).zip(positions.chunks_exact(c)) {
+            let src = &src[map.origin(&mut pixels)..];
             match <&[usize; 4]>::try_from(map.offsets) {
                 Ok(four) => {
                     let cells = four.map(|offset| &src[offset..offset + c]);
                     let won = |j: usize| {
-                        let low = if positions[j] == 0 { cells[0][j] } else { cells[1][j] };
-                        let high = if positions[j] == 2 { cells[2][j] } else { cells[3][j] };
-                        if positions[j] < 2 { low } else { high }
+                        // All four are read whatever the position: loads that depend on it would not vectorise.
+                        let (x, at) = (cells.map(|cell| cell[j]), positions[j]);
+                        let low = if at == 0 { x[0] } else { x[1] };
+                        let high = if at == 2 { x[2] } else { x[3] };
+                        if at < 2 { low } else { high }
                     };
                     sum_channels(c, won, g, dy, dbeta, dgamma);
                 }

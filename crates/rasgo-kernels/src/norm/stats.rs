@@ -9,9 +9,9 @@ use crate::{Buffer, Float, Isa};
 /// `mean[c]` and the biased variance `var[c]` of the columns of `src[rows, c]`, `rows_per_sample` rows to a
 /// sample. Zero rows give NaN.
 ///
-/// In each chunk the mean comes first and then the squares of the distances from it, while the chunk is still in
-/// the cache; chunks are combined by Chan's formula in f64, in a pairwise tree. A large mean costs no digits of
-/// the variance.
+/// In each chunk the mean comes first and then the distances from it, while the chunk is still in the cache: their
+/// squares, and their sum, which corrects the mean for its own rounding. Chunks are combined by Chan's formula in
+/// f64, in a pairwise tree. A large mean costs no digits of the variance.
 pub fn stats<T: Float + Element>(
     rows: usize,
     rows_per_sample: usize,
@@ -30,18 +30,19 @@ pub fn stats<T: Float + Element>(
         return;
     }
     let (width, part) = (c * copies(c), 2 * c + 1);
-    let mut wide = Buffer::new::<T>(chunks.count() * 2 * width);
+    let mut wide = Buffer::new::<T>(chunks.count() * 3 * width);
     let mut parts = Buffer::new::<f64>(chunks.count() * part);
     let wide = SharedMut::new(wide.as_mut_slice::<T>());
     let parts = parts.as_mut_slice::<f64>();
     let shared = SharedMut::new(parts);
     parallel(chunks.count(), |i| {
         // SAFETY: each chunk has a part of its own in both.
-        let (wide, part) = unsafe { (wide.slice(i * 2 * width, 2 * width), shared.slice(i * part, part)) };
+        let (wide, part) = unsafe { (wide.slice(i * 3 * width, 3 * width), shared.slice(i * part, part)) };
         let rows = chunks.rows(i);
         part[0] = rows.len() as f64;
-        let (sums, mean) = wide.split_at_mut(width);
-        chunk_stats(isa, c, &src[rows.start * c..rows.end * c], sums, mean, &mut part[1..]);
+        let (sums, rest) = wide.split_at_mut(width);
+        let (squares, mean) = rest.split_at_mut(width);
+        chunk_stats(isa, c, &src[rows.start * c..rows.end * c], sums, squares, mean, &mut part[1..]);
     });
     tree(part, parts, |a, b| combine(c, a, b));
     for j in 0..c {
@@ -52,9 +53,11 @@ pub fn stats<T: Float + Element>(
 
 isa_fn! {
     /// The means and the sums of squared distances from them, in `part[..c]` and `part[c..]`.
-    fn chunk_stats<T: Float>(c: usize, src: &[T], sums: &mut [T], mean: &mut [T], part: &mut [f64]) {
+    fn chunk_stats<T: Float>(
+        c: usize, src: &[T], sums: &mut [T], squares: &mut [T], mean: &mut [T], part: &mut [f64],
+    ) {
         let width = sums.len();
-        let count = T::from_f64((src.len() / c) as f64);
+        let count = (src.len() / c) as f64;
         sums.fill(T::ZERO);
         let mut pairs = src.chunks_exact(2 * width);
         for pair in pairs.by_ref() {
@@ -71,28 +74,34 @@ isa_fn! {
         fold(c, sums);
         for mean in mean.chunks_exact_mut(c) {
             for (mean, sum) in mean.iter_mut().zip(sums.iter()) {
-                *mean = *sum / count;
+                *mean = *sum / T::from_f64(count);
             }
         }
         sums.fill(T::ZERO);
+        squares.fill(T::ZERO);
         let mut pairs = src.chunks_exact(2 * width);
         for pair in pairs.by_ref() {
             let (a, b) = pair.split_at(width);
-            for (((sum, mean), a), b) in sums.iter_mut().zip(mean.iter()).zip(a).zip(b) {
-                let (a, b) = (*a - *mean, *b - *mean);
-                *sum += a * a + b * b;
+            let (sums, squares, mean) = (&mut sums[..width], &mut squares[..width], &mean[..width]);
+            for j in 0..width {
+                let (a, b) = (a[j] - mean[j], b[j] - mean[j]);
+                sums[j] += a + b;
+                squares[j] += a * a + b * b;
             }
         }
         for row in pairs.remainder().chunks(width) {
-            for ((sum, mean), x) in sums.iter_mut().zip(mean.iter()).zip(row) {
-                let x = *x - *mean;
-                *sum += x * x;
+            for (j, x) in row.iter().enumerate() {
+                let x = *x - mean[j];
+                sums[j] += x;
+                squares[j] += x * x;
             }
         }
         fold(c, sums);
+        fold(c, squares);
         for j in 0..c {
-            part[j] = mean[j].to_f64();
-            part[c + j] = sums[j].to_f64();
+            let rest = sums[j].to_f64() / count;
+            part[j] = mean[j].to_f64() + rest;
+            part[c + j] = squares[j].to_f64() - rest * rest * count;
         }
     }
 }

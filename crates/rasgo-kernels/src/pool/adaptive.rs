@@ -1,7 +1,8 @@
 //! Adaptive pooling: the size of the output is given, windows are floor(o * in / out) .. ceil((o + 1) * in / out).
 
 use super::avg::{Average, cell_counts};
-use super::max::{Geometry, backward, forward};
+use super::max::{Geometry, forward};
+use super::max_grad::backward;
 use super::windows::adaptive_axes;
 use crate::Float;
 
@@ -42,15 +43,29 @@ pub fn adaptive_max_forward<T: Float>(
     indices: Option<&mut [u32]>,
 ) {
     let axes = adaptive_axes(p.input, p.output);
-    let geometry =
-        Geometry { n: p.n, c: p.c, input: p.input, output: p.output, kernel: [1; 3], axes: &axes, flat: true };
+    let geometry = Geometry {
+        n: p.n,
+        c: p.c,
+        input: p.input,
+        output: p.output,
+        kernel: [1; 3],
+        axes: &axes,
+        flat: true,
+    };
     forward(&geometry, src, dst, indices);
 }
 
 /// `dx[n, i, c] = sum of dy over the windows whose maximum was at i`.
 pub fn adaptive_max_backward<T: Float>(p: &AdaptiveProblem, dy: &[T], indices: &[u32], dx: &mut [T]) {
     let axes = adaptive_axes(p.input, p.output);
-    let geometry =
-        Geometry { n: p.n, c: p.c, input: p.input, output: p.output, kernel: [1; 3], axes: &axes, flat: true };
+    let geometry = Geometry {
+        n: p.n,
+        c: p.c,
+        input: p.input,
+        output: p.output,
+        kernel: [1; 3],
+        axes: &axes,
+        flat: true,
+    };
     backward(&geometry, dy, indices, dx);
 }

@@ -2,7 +2,7 @@
 
 use super::PoolProblem;
 use super::max::lanes;
-use super::windows::{Axis, coordinates, kernel_axes, pixel};
+use super::windows::{Axis, Pixels, Span, coordinates, kernel_axes, pixel};
 use crate::isa::isa_fn;
 use crate::rows::CHUNK;
 use crate::threads::{SharedMut, parallel, parallel_chunks};
@@ -41,7 +41,8 @@ pub fn avg_backward<T: Float>(p: &PoolProblem, options: AvgOptions, dy: &[T], dx
 fn divisors(p: &PoolProblem, axes: &[Axis; 3], options: AvgOptions) -> Vec<f64> {
     assert_eq!(p.dilation, [1; 3], "an average has no dilation");
     let counts = [0, 1, 2].map(|a| -> Vec<usize> {
-        let padded = |o: usize| p.kernel[a].min((p.input[a] + 2 * p.padding[a]).saturating_sub(o * p.stride[a]));
+        let padded =
+            |o: usize| p.kernel[a].min((p.input[a] + 2 * p.padding[a]).saturating_sub(o * p.stride[a]));
         let inside = |o: usize| axes[a].spans[o].count;
         (0..p.output[a]).map(|o| if options.count_include_pad { padded(o) } else { inside(o) }).collect()
     });
@@ -94,11 +95,9 @@ impl Average<'_> {
         let dst = SharedMut::new(dst);
         parallel(pixels.div_ceil(group) * blocks, |task| {
             let (first, channel) = (task / blocks * group, task % blocks * width);
-            for at in first..pixels.min(first + group) {
-                // SAFETY: each pixel and block of channels belongs to one task.
-                let dst = unsafe { dst.slice(at * c + channel, width.min(c - channel)) };
-                average_pixel(isa, self, at, channel, T::from_f64(divisors[at % divisors.len()]), src, dst);
-            }
+            let block =
+                Block { first, count: group.min(pixels - first), channel, width: width.min(c - channel) };
+            average_pixels(isa, self, block, divisors, src, dst);
         });
     }
 
@@ -114,54 +113,75 @@ impl Average<'_> {
     }
 }
 
+/// Output pixels and channels of a task; no two tasks share both.
+#[derive(Debug, Clone, Copy)]
+struct Block {
+    first: usize,
+    count: usize,
+    channel: usize,
+    width: usize,
+}
+
 isa_fn! {
-    fn average_pixel<T: Float>(
-        g: &Average<'_>, at: usize, channel: usize, divisor: T, src: &[T], dst: &mut [T],
+    fn average_pixels<T: Float>(
+        g: &Average<'_>, block: Block, divisors: &[f64], src: &[T], dst: SharedMut<'_, T>,
     ) {
-        let mut j = 0;
-        while j + 64 <= dst.len() {
-            let sum = sum_lanes::<T, 64>(g, at, channel + j, src);
-            for l in 0..64 {
-                dst[j + l] = sum[l] / divisor;
-            }
-            j += 64;
-        }
-        while j + 16 <= dst.len() {
-            let sum = sum_lanes::<T, 16>(g, at, channel + j, src);
-            for l in 0..16 {
-                dst[j + l] = sum[l] / divisor;
-            }
-            j += 16;
-        }
-        for j in j..dst.len() {
-            dst[j] = sum_lanes::<T, 1>(g, at, channel + j, src)[0] / divisor;
+        let channel = block.channel;
+        let mut pixels = Pixels::from(g.output, block.first);
+        for at in block.first..block.first + block.count {
+            // SAFETY: each pixel and block of channels belongs to one task.
+            let dst = unsafe { dst.slice(at * g.c + channel, block.width) };
+            let (image, at) = pixels.advance();
+            let divisor = T::from_f64(divisors[pixel(g.output, 0, at)]);
+            let spans = [0, 1, 2].map(|a| g.axes[a].spans[at[a]]);
+            let mut j = 0;
+            j = average_blocks::<T, 64>(j, g, image, spans, channel, divisor, src, dst);
+            j = average_blocks::<T, 16>(j, g, image, spans, channel, divisor, src, dst);
+            j = average_blocks::<T, 8>(j, g, image, spans, channel, divisor, src, dst);
+            j = average_blocks::<T, 4>(j, g, image, spans, channel, divisor, src, dst);
+            average_blocks::<T, 1>(j, g, image, spans, channel, divisor, src, dst);
         }
     }
 }
 
-/// The sum of a window for `N` channels: rows of it first, then their sums, so that rounding grows with the sides
-/// of a window and not with its area.
+/// The averages of blocks of `N` channels from `j` on; returns the first channel that is left.
+///
+/// Rows of a window are summed first, then their sums, so that rounding grows with the sides of a window and not
+/// with its area.
 #[inline(always)]
-fn sum_lanes<T: Float, const N: usize>(g: &Average<'_>, at: usize, channel: usize, src: &[T]) -> [T; N] {
-    let (image, at) = coordinates(g.output, at);
-    let [d, h, w] = [0, 1, 2].map(|a| g.axes[a].spans[at[a]]);
-    let mut sum = [T::ZERO; N];
-    for kd in 0..d.count {
-        for kh in 0..h.count {
-            let start = pixel(g.input, image, [d.start + kd, h.start + kh, w.start]);
-            let mut row = [T::ZERO; N];
-            for kw in 0..w.count {
-                let x: [T; N] = lanes(src, (start + kw) * g.c + channel);
+fn average_blocks<T: Float, const N: usize>(
+    mut j: usize,
+    g: &Average<'_>,
+    image: usize,
+    [d, h, w]: [Span; 3],
+    channel: usize,
+    divisor: T,
+    src: &[T],
+    dst: &mut [T],
+) -> usize {
+    while j + N <= dst.len() {
+        let mut sum = [T::ZERO; N];
+        for kd in 0..d.count {
+            for kh in 0..h.count {
+                let start = pixel(g.input, image, [d.start + kd, h.start + kh, w.start]);
+                let mut row = [T::ZERO; N];
+                for kw in 0..w.count {
+                    let x: [T; N] = lanes(src, (start + kw) * g.c + channel + j);
+                    for l in 0..N {
+                        row[l] += x[l];
+                    }
+                }
                 for l in 0..N {
-                    row[l] += x[l];
+                    sum[l] += row[l];
                 }
             }
-            for l in 0..N {
-                sum[l] += row[l];
-            }
         }
+        for l in 0..N {
+            dst[j + l] = sum[l] / divisor;
+        }
+        j += N;
     }
-    sum
+    j
 }
 
 isa_fn! {

@@ -1,6 +1,6 @@
 //! Max pooling.
 
-use super::windows::{Axis, coordinates, kernel_axes, pixel};
+use super::windows::{Axis, Pixels, kernel_axes, pixel};
 use super::{PoolProblem, Position};
 use crate::isa::isa_fn;
 use crate::rows::CHUNK;
@@ -32,17 +32,13 @@ pub fn max_forward<T: Float, P: Position>(
     dst: &mut [T],
     positions: Option<&mut [P]>,
 ) {
-    assert!(positions.is_none() || p.window() <= P::CELLS, "positions of this type number the window's cells");
+    assert!(
+        positions.is_none() || p.window() <= P::CELLS,
+        "positions of this type number the window's cells"
+    );
     let axes = kernel_axes(p);
     let (n, c, input, output, kernel) = (p.n, p.c, p.input, p.output, p.kernel);
     forward(&Geometry { n, c, input, output, kernel, axes: &axes, flat: false }, src, dst, positions);
-}
-
-/// `dx[n, i, c] = sum of dy over the windows whose maximum was at i`, with the positions of [`max_forward`].
-pub fn max_backward<T: Float, P: Position>(p: &PoolProblem, dy: &[T], positions: &[P], dx: &mut [T]) {
-    let axes = kernel_axes(p);
-    let (n, c, input, output, kernel) = (p.n, p.c, p.input, p.output, p.kernel);
-    backward(&Geometry { n, c, input, output, kernel, axes: &axes, flat: false }, dy, positions, dx);
 }
 
 pub(super) fn forward<T: Float, P: Position>(
@@ -52,7 +48,11 @@ pub(super) fn forward<T: Float, P: Position>(
     positions: Option<&mut [P]>,
 ) {
     let (pixels, c) = (g.n * g.output.iter().product::<usize>(), g.c);
-    assert_eq!(src.len(), g.n * g.input.iter().product::<usize>() * c, "the source has the problem's elements");
+    assert_eq!(
+        src.len(),
+        g.n * g.input.iter().product::<usize>() * c,
+        "the source has the problem's elements"
+    );
     assert_eq!(dst.len(), pixels * c, "the destination has the problem's elements");
     if dst.is_empty() {
         return;
@@ -61,7 +61,9 @@ pub(super) fn forward<T: Float, P: Position>(
     let window: usize = g.axes.iter().map(|axis| axis.spans[0].count.max(1)).product();
     let group = (CHUNK / (window * c)).max(1);
     let Some(positions) = positions else {
-        return parallel_chunks(dst, group * c, |i, dst| forward_values(isa, g, i * group, src, dst, &mut [0u8; 0]));
+        return parallel_chunks(dst, group * c, |i, dst| {
+            forward_values(isa, g, i * group, src, dst, &mut [0u8; 0])
+        });
     };
     assert_eq!(positions.len(), pixels * c, "a position for each maximum");
     let (dst, positions) = (SharedMut::new(dst), SharedMut::new(positions));
@@ -100,9 +102,10 @@ fn forward_pixels<T: Float, P: Position, const SAVE: bool>(
     let c = g.c;
     let plane: usize = g.input.iter().product::<usize>() * c;
     let (mut cells, mut whole) = (Vec::new(), Vec::new());
+    let mut pixels = Pixels::from(g.output, first);
     for (i, dst) in dst.chunks_exact_mut(c).enumerate() {
         let positions = if SAVE { &mut positions[i * c..(i + 1) * c] } else { &mut positions[..0] };
-        let (image, at) = coordinates(g.output, first + i);
+        let (image, at) = pixels.advance();
         let src = &src[image * plane..(image + 1) * plane];
         let spans = [0, 1, 2].map(|a| g.axes[a].spans[at[a]]);
         if g.flat || (0..3).any(|a| spans[a].count != g.kernel[a]) {
@@ -162,38 +165,42 @@ fn max_channels<T: Float, P: Position, const SAVE: bool>(
         positions.fill(P::new(0));
         return;
     };
-    let c = dst.len();
+    // Blocks of channels that stay in registers, then ever smaller ones.
     let mut j = 0;
-    while j + LANES <= c {
-        let mut best: [T; LANES] = lanes(src, first + j);
-        let mut at = [code; LANES];
-        for &(offset, code) in &cells[1..] {
-            let x: [T; LANES] = lanes(src, offset + j);
-            for l in 0..LANES {
+    j = max_blocks::<T, P, SAVE, LANES>(j, (first, code), &cells[1..], src, dst, positions);
+    j = max_blocks::<T, P, SAVE, 8>(j, (first, code), &cells[1..], src, dst, positions);
+    j = max_blocks::<T, P, SAVE, 4>(j, (first, code), &cells[1..], src, dst, positions);
+    max_blocks::<T, P, SAVE, 1>(j, (first, code), &cells[1..], src, dst, positions);
+}
+
+/// The maxima of blocks of `N` channels from `j` on; returns the first channel that is left.
+#[inline(always)]
+fn max_blocks<T: Float, P: Position, const SAVE: bool, const N: usize>(
+    mut j: usize,
+    (first, code): (usize, P),
+    others: &[(usize, P)],
+    src: &[T],
+    dst: &mut [T],
+    positions: &mut [P],
+) -> usize {
+    while j + N <= dst.len() {
+        let mut best: [T; N] = lanes(src, first + j);
+        let mut at = [code; N];
+        for &(offset, code) in others {
+            let x: [T; N] = lanes(src, offset + j);
+            for l in 0..N {
                 let wins = x[l] > best[l] || x[l].is_nan();
                 best[l] = if wins { x[l] } else { best[l] };
                 at[l] = if wins { code } else { at[l] };
             }
         }
-        dst[j..j + LANES].copy_from_slice(&best);
+        dst[j..j + N].copy_from_slice(&best);
         if SAVE {
-            positions[j..j + LANES].copy_from_slice(&at);
+            positions[j..j + N].copy_from_slice(&at);
         }
-        j += LANES;
+        j += N;
     }
-    for j in j..c {
-        let (mut best, mut at) = (src[first + j], code);
-        for &(offset, code) in &cells[1..] {
-            let x = src[offset + j];
-            if x > best || x.is_nan() {
-                (best, at) = (x, code);
-            }
-        }
-        dst[j] = best;
-        if SAVE {
-            positions[j] = at;
-        }
-    }
+    j
 }
 
 /// The channels from an offset on.
@@ -201,77 +208,4 @@ fn max_channels<T: Float, P: Position, const SAVE: bool>(
 pub(crate) fn lanes<T: Copy, const N: usize>(src: &[T], offset: usize) -> [T; N] {
     let lanes: &[T; N] = src[offset..offset + N].try_into().expect("the slice has N elements");
     *lanes
-}
-
-pub(super) fn backward<T: Float, P: Position>(g: &Geometry<'_>, dy: &[T], positions: &[P], dx: &mut [T]) {
-    let (pixels, c) = (g.n * g.output.iter().product::<usize>(), g.c);
-    assert!(dy.len() == pixels * c && positions.len() == dy.len(), "a gradient and a position for each maximum");
-    assert_eq!(dx.len(), g.n * g.input.iter().product::<usize>() * c, "the gradient has the problem's elements");
-    if dx.is_empty() {
-        return;
-    }
-    let (isa, row) = (Isa::current(), g.input[2] * c);
-    let group = (CHUNK / row).max(1);
-    parallel_chunks(dx, group * row, |i, dx| backward_rows(isa, g, i * group, dy, positions, dx));
-}
-
-isa_fn! {
-    fn backward_rows<T: Float, P: Position>(
-        g: &Geometry<'_>, first: usize, dy: &[T], positions: &[P], dx: &mut [T],
-    ) {
-        let c = g.c;
-        let (mut rows, mut list) = (Vec::new(), Vec::new());
-        for (i, dx) in dx.chunks_exact_mut(g.input[2] * c).enumerate() {
-            let (image, at) = coordinates([1, g.input[0], g.input[1]], first + i);
-            rows.clear();
-            for &(od, kd) in g.axes[0].covers(at[1]) {
-                for &(oh, kh) in g.axes[1].covers(at[2]) {
-                    rows.push((pixel(g.output, image, [od, oh, 0]), cell(g.kernel, [kd, kh, 0])));
-                }
-            }
-            for (w, dx) in dx.chunks_exact_mut(c).enumerate() {
-                let here = pixel(g.input, 0, [at[1], at[2], w]);
-                list.clear();
-                for &(row, cell) in &rows {
-                    for &(ow, kw) in g.axes[2].covers(w) {
-                        list.push(((row + ow) * c, P::new(if g.flat { here } else { cell + kw })));
-                    }
-                }
-                match list[..] {
-                    [] => dx.fill(T::ZERO),
-                    [(offset, code)] => {
-                        let (dy, positions) = (&dy[offset..offset + c], &positions[offset..offset + c]);
-                        for ((dx, dy), position) in dx.iter_mut().zip(dy).zip(positions) {
-                            *dx = if *position == code { *dy } else { T::ZERO };
-                        }
-                    }
-                    _ => add_channels(&list, dy, positions, dx),
-                }
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn add_channels<T: Float, P: Position>(list: &[(usize, P)], dy: &[T], positions: &[P], dx: &mut [T]) {
-    let c = dx.len();
-    let mut j = 0;
-    while j + LANES <= c {
-        let mut sum = [T::ZERO; LANES];
-        for &(offset, code) in list {
-            let (dy, at): ([T; LANES], [P; LANES]) = (lanes(dy, offset + j), lanes(positions, offset + j));
-            for l in 0..LANES {
-                sum[l] += if at[l] == code { dy[l] } else { T::ZERO };
-            }
-        }
-        dx[j..j + LANES].copy_from_slice(&sum);
-        j += LANES;
-    }
-    for j in j..c {
-        let mut sum = T::ZERO;
-        for &(offset, code) in list {
-            sum += if positions[offset + j] == code { dy[offset + j] } else { T::ZERO };
-        }
-        dx[j] = sum;
-    }
 }

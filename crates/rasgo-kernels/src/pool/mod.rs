@@ -7,6 +7,7 @@
 mod adaptive;
 mod avg;
 pub(crate) mod max;
+mod max_grad;
 mod positions;
 mod problem;
 #[cfg(test)]
@@ -17,6 +18,7 @@ pub use adaptive::{
     AdaptiveProblem, adaptive_avg_backward, adaptive_avg_forward, adaptive_max_backward, adaptive_max_forward,
 };
 pub use avg::{AvgOptions, avg_backward, avg_forward};
-pub use max::{max_backward, max_forward};
+pub use max::max_forward;
+pub use max_grad::max_backward;
 pub use positions::{Position, window_to_flat_indices};
 pub use problem::PoolProblem;

@@ -45,7 +45,8 @@ impl PoolProblem {
         self.kernel == self.stride
             && self.padding == [0; 3]
             && (0..3).all(|i| {
-                (self.dilation[i] == 1 || self.kernel[i] == 1) && self.output[i] * self.stride[i] <= self.input[i]
+                (self.dilation[i] == 1 || self.kernel[i] == 1)
+                    && self.output[i] * self.stride[i] <= self.input[i]
             })
     }
 }

@@ -1,9 +1,15 @@
 use super::*;
-use crate::Float;
 use crate::checks::{assert_close, numbers, poison, same_everywhere, wide};
 
 /// PyTorch's size of an output.
-fn output_size(input: usize, kernel: usize, stride: usize, padding: usize, dilation: usize, ceil: bool) -> usize {
+fn output_size(
+    input: usize,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    dilation: usize,
+    ceil: bool,
+) -> usize {
     let span = input + 2 * padding - dilation * (kernel - 1) - 1;
     let out = if ceil { span.div_ceil(stride) } else { span / stride } + 1;
     // The last window may not start in the padding at the end.
@@ -32,7 +38,8 @@ fn problems() -> Vec<PoolProblem> {
             let output = std::array::from_fn(|a| {
                 output_size(input[a], kernel[a], stride[a], padding[a], dilation[a], ceil)
             });
-            let channels: &[usize] = if k == 2 { &[1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 64, 100] } else { &[3, 17, 32] };
+            let channels: &[usize] =
+                if k == 2 { &[1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 64, 100] } else { &[3, 17, 32] };
             for &c in channels {
                 for n in if c == 3 { 0..3 } else { 2..3 } {
                     all.push(PoolProblem { n, c, input, output, kernel, stride, padding, dilation });
@@ -75,7 +82,8 @@ fn for_outputs(p: &PoolProblem, mut body: impl FnMut(usize, &[(usize, usize)])) 
 
 fn check_max<P: Position>(p: &PoolProblem) {
     // All negative, so that padding would win if it were zero; few values, so that ties are many; one NaN.
-    let mut src: Vec<f32> = numbers::<f32>(1, p.src_len()).iter().map(|x| (x * 4.0).round() / 4.0 - 3.0).collect();
+    let mut src: Vec<f32> =
+        numbers::<f32>(1, p.src_len()).iter().map(|x| (x * 4.0).round() / 4.0 - 3.0).collect();
     if let Some(x) = src.get_mut(5) {
         *x = f32::NAN;
     }
@@ -193,13 +201,15 @@ fn adaptive_pooling_uses_pytorchs_windows_both_ways() {
         for (n, c) in [(0, 3), (1, 1), (2, 5), (3, 17), (1, 64), (2, 100)] {
             let p = AdaptiveProblem { n, c, input, output };
             let [ins, outs] = [input, output].map(|size| size.iter().product::<usize>());
-            let src: Vec<f32> = numbers::<f32>(5, n * ins * c).iter().map(|x| (x * 8.0).round() / 8.0).collect();
+            let src: Vec<f32> =
+                numbers::<f32>(5, n * ins * c).iter().map(|x| (x * 8.0).round() / 8.0).collect();
             let dy = numbers::<f32>(6, n * outs * c);
             let (mut avg, mut max, mut at) = (vec![0.0; dy.len()], vec![0.0; dy.len()], vec![0.0; dy.len()]);
             let (mut avg_dx, mut max_dx) = (vec![0.0; src.len()], vec![0.0; src.len()]);
             for o in 0..dy.len() {
                 let (image, out) = windows::coordinates(output, o / c);
-                let range = |a: usize| out[a] * input[a] / output[a]..((out[a] + 1) * input[a]).div_ceil(output[a]);
+                let range =
+                    |a: usize| out[a] * input[a] / output[a]..((out[a] + 1) * input[a]).div_ceil(output[a]);
                 let mut window = Vec::new();
                 for d in range(0) {
                     for h in range(1) {
@@ -247,7 +257,8 @@ fn assert_slope(x: &[f64], dx: &[f64], dy: &[f64], forward: impl Fn(&[f64]) -> V
 
 #[test]
 fn gradients_are_the_slopes_in_f64() {
-    let p = PoolProblem { n: 1, c: 3, ..problems().into_iter().find(|p| p.kernel == [1, 3, 3]).expect("a case") };
+    let p =
+        PoolProblem { n: 1, c: 3, ..problems().into_iter().find(|p| p.kernel == [1, 3, 3]).expect("a case") };
     let (x, dy) = (numbers::<f64>(7, p.src_len()), numbers::<f64>(8, p.dst_len()));
     let (mut y, mut at, mut dx) = (poison(p.dst_len()), vec![0u8; p.dst_len()], poison(p.src_len()));
     max_forward(&p, &x, &mut y, Some(&mut at));
@@ -273,7 +284,11 @@ fn a_pooled_sample_does_not_depend_on_its_batch() {
     let (mut all, mut one) = (poison::<f32>(800), poison(200));
     adaptive_avg_forward(&batch, &src, &mut all);
     for n in 0..4 {
-        adaptive_avg_forward(&AdaptiveProblem { n: 1, ..batch }, &src[n * 186_000..(n + 1) * 186_000], &mut one);
+        adaptive_avg_forward(
+            &AdaptiveProblem { n: 1, ..batch },
+            &src[n * 186_000..(n + 1) * 186_000],
+            &mut one,
+        );
         assert_eq!(wide(&one), wide(&all[n * 200..(n + 1) * 200]));
     }
 }

@@ -94,3 +94,40 @@ pub(crate) fn coordinates(size: [usize; 3], pixel: usize) -> (usize, [usize; 3])
 pub(crate) fn pixel(size: [usize; 3], image: usize, at: [usize; 3]) -> usize {
     ((image * size[0] + at[0]) * size[1] + at[1]) * size[2] + at[2]
 }
+
+/// Image and coordinates of one pixel after the other: the divisions of [`coordinates`] cost more than a window.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pixels {
+    size: [usize; 3],
+    image: usize,
+    at: [usize; 3],
+}
+
+impl Pixels {
+    /// Starts at a pixel number of the batch.
+    #[inline(always)]
+    pub(crate) fn from(size: [usize; 3], pixel: usize) -> Pixels {
+        let (image, at) = coordinates(size, pixel);
+        Pixels { size, image, at }
+    }
+
+    /// The present pixel; then goes on to the one after it.
+    #[inline(always)]
+    pub(crate) fn advance(&mut self) -> (usize, [usize; 3]) {
+        let now = (self.image, self.at);
+        self.at[2] += 1;
+        if self.at[2] == self.size[2] {
+            self.at[2] = 0;
+            self.at[1] += 1;
+        }
+        if self.at[1] == self.size[1] {
+            self.at[1] = 0;
+            self.at[0] += 1;
+        }
+        if self.at[0] == self.size[0] {
+            self.at[0] = 0;
+            self.image += 1;
+        }
+        now
+    }
+}

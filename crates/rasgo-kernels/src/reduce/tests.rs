@@ -88,7 +88,8 @@ fn the_first_maximum_wins_and_nan_over_all() {
         for o in 0..outer * inner {
             let x = |k: usize| src[(o / inner * axis + k) * inner + o % inner];
             let nan = (0..axis).find(|&k| x(k).is_nan());
-            let best = nan.unwrap_or_else(|| (1..axis).fold(0, |best, k| if x(k) > x(best) { k } else { best }));
+            let best =
+                nan.unwrap_or_else(|| (1..axis).fold(0, |best, k| if x(k) > x(best) { k } else { best }));
             want.push(f64::from(x(best)));
             want_at.push(best as f64);
         }

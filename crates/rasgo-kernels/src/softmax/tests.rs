@@ -20,7 +20,8 @@ fn softmax_and_its_logarithm_agree_with_f64() {
         let dy = numbers::<f32>(2, rows * classes);
         let log = exact_log_softmax(classes, &wide(&src));
         let soft: Vec<f64> = log.iter().map(|x| x.exp()).collect();
-        let sum = |i: usize, f: &dyn Fn(usize) -> f64| (i / classes * classes..).take(classes).map(f).sum::<f64>();
+        let sum =
+            |i: usize, f: &dyn Fn(usize) -> f64| (i / classes * classes..).take(classes).map(f).sum::<f64>();
         let g = |i: usize| f64::from(dy[i]);
         let soft_grad: Vec<f64> =
             (0..log.len()).map(|i| soft[i] * (g(i) - sum(i, &|j| g(j) * soft[j]))).collect();
@@ -60,7 +61,8 @@ fn cross_entropy_agrees_with_f64_and_its_gradient_with_differences() {
                 let row = |r: usize| {
                     let nll = |j: usize| -log[r * classes + j] * if weighted { weights[j] } else { 1.0 };
                     let all: f64 = (0..classes).map(nll).sum();
-                    (1.0 - label_smoothing) * nll(targets[r] as usize) + label_smoothing / classes as f64 * all
+                    (1.0 - label_smoothing) * nll(targets[r] as usize)
+                        + label_smoothing / classes as f64 * all
                 };
                 (0..rows).map(|r| if targets[r] < 0 { 0.0 } else { row(r) }).collect()
             };
@@ -79,7 +81,12 @@ fn cross_entropy_agrees_with_f64_and_its_gradient_with_differences() {
                 };
                 for (r, (up, down)) in shifted(1e-5).into_iter().zip(shifted(-1e-5)).enumerate() {
                     want[r * classes + j] = dy[r] * (up - down) / 2e-5;
-                    assert_close(&dx[r * classes + j..][..1], &want[r * classes + j..][..1], 1e-8, "gradient");
+                    assert_close(
+                        &dx[r * classes + j..][..1],
+                        &want[r * classes + j..][..1],
+                        1e-8,
+                        "gradient",
+                    );
                 }
             }
             let narrow = |v: &[f64]| v.iter().map(|&x| x as f32).collect::<Vec<_>>();
@@ -99,7 +106,8 @@ fn cross_entropy_agrees_with_f64_and_its_gradient_with_differences() {
             });
             assert_close(&got, &[wide(&losses), wide(&dx)].concat(), 2e-5, "f32");
         }
-        let p = CrossEntropy { classes, label_smoothing: 0.0, weights: Some(&weights), ignore_index: Some(-100) };
+        let p =
+            CrossEntropy { classes, label_smoothing: 0.0, weights: Some(&weights), ignore_index: Some(-100) };
         let want: f64 = targets.iter().filter(|&&t| t >= 0).map(|&t| weights[t as usize]).sum();
         assert_eq!(target_weight_sum(&p, &targets), want);
     }

@@ -1,0 +1,49 @@
+//! One file for each command.
+
+mod eval;
+mod info;
+mod predict;
+mod runs;
+mod summary;
+mod train;
+
+use clap::Subcommand;
+use rasgo::Result;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train a network and leave a run folder
+    Train(train::Train),
+    /// Measure a trained network on the test images
+    Eval(eval::Eval),
+    /// Name the class of images
+    Predict(predict::Predict),
+    /// Show a model layer by layer
+    Summary(summary::Summary),
+    /// List the runs of a folder
+    Runs(runs::Runs),
+    /// Show versions, processor and instruction set
+    Info(info::Info),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+impl Command {
+    pub(crate) fn run(self, cli: &mut clap::Command) -> Result<()> {
+        match self {
+            Command::Train(command) => command.run(),
+            Command::Eval(command) => command.run(),
+            Command::Predict(command) => command.run(),
+            Command::Summary(command) => command.run(),
+            Command::Runs(command) => command.run(),
+            Command::Info(command) => command.run(),
+            Command::Completions { shell } => {
+                clap_complete::generate(shell, cli, "rasgo", &mut std::io::stdout());
+                Ok(())
+            }
+        }
+    }
+}

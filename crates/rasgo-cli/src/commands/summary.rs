@@ -1,0 +1,83 @@
+use clap::Args;
+use rasgo::zoo::{Architecture, named, summarize};
+use rasgo::{Error, Result};
+
+use crate::terminal::{print, table, whole};
+
+/// A row for each layer: output shape, parameters, multiply-adds, receptive field.
+#[derive(Debug, Args)]
+pub(crate) struct Summary {
+    /// A model of the zoo, or a model file
+    model: String,
+    /// The shape of one input, as 1x28x28
+    #[arg(long, value_name = "CxHxW, CxL or CxDxHxW")]
+    input: Option<String>,
+    /// The number of classes
+    #[arg(long, value_name = "N")]
+    classes: Option<usize>,
+    /// The batch size for the memory line
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    batch_size: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+fn sizes(text: &str) -> Result<Vec<usize>> {
+    let sizes: Option<Vec<usize>> = text.split(['x', 'X']).map(|part| part.trim().parse().ok()).collect();
+    sizes.filter(|sizes| (2..=4).contains(&sizes.len()) && !sizes.contains(&0)).ok_or_else(|| {
+        Error::argument(format!("--input {text:?}")).hint("give channels and sizes, as 1x28x28 or 3x224x224")
+    })
+}
+
+fn shown(sizes: &[usize]) -> String {
+    sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
+}
+
+impl Summary {
+    pub(crate) fn run(self) -> Result<()> {
+        let mut architecture = match self.model.ends_with(".toml") {
+            true => Architecture::read(&self.model)?,
+            false => named(&self.model)?.architecture(),
+        };
+        if let Some(input) = &self.input {
+            architecture = architecture.input(sizes(input)?);
+        }
+        if let Some(classes) = self.classes {
+            architecture = architecture.classes(classes);
+        }
+        let summary = summarize(&self.model, &architecture.build()?, &architecture.input)?;
+        if self.json {
+            print(&serde_json::to_string(&summary).expect("a summary has a text"));
+            return Ok(());
+        }
+        let head = ["layer", "type", "output", "parameters", "multiply-adds", "receptive field"];
+        let mut rows = vec![head.map(String::from).to_vec()];
+        for row in &summary.layers {
+            rows.push(vec![
+                row.path.clone(),
+                row.kind.clone(),
+                shown(&row.output),
+                whole(row.parameters as u64),
+                whole(row.multiply_adds),
+                shown(&row.receptive_field),
+            ]);
+        }
+        print(&table(&rows));
+        let parameters = summary.parameters as u64;
+        print(&format!(
+            "\n{} parameters, {} multiply-adds an input",
+            whole(parameters),
+            whole(summary.multiply_adds)
+        ));
+        let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / (1 << 20) as f64);
+        let activations = summary.activation_bytes() as u64 * self.batch_size as u64;
+        print(&format!(
+            "memory at batch size {}: weights {}, all layers' outputs {}",
+            self.batch_size,
+            mib(4 * parameters),
+            mib(activations)
+        ));
+        Ok(())
+    }
+}

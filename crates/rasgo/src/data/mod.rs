@@ -1,0 +1,34 @@
+//! Data sets: where samples come from, how they are changed, and how they become batches.
+//!
+//! - [`Dataset`]: samples with labels; [`IdxDataset`] reads MNIST and its kin; [`Subset`] and [`split`] part one.
+//! - [`open`]: a data set by name or folder; [`sample_by_name`]: one sample, as `mnist:test:42`.
+//! - [`Normalize`] and [`Augment`]: what is done to a sample.
+//! - [`Loader`]: batches, in a seeded order, the same to the bit for any number of threads and workers.
+
+mod ahead;
+mod assemble;
+mod augment;
+mod batch;
+mod dataset;
+mod find;
+mod folder;
+mod idx;
+mod idx_file;
+mod known;
+mod loader;
+mod options;
+mod resample;
+mod sample_name;
+mod split;
+mod transform;
+
+pub use augment::Augment;
+pub use batch::{Batch, batch_of};
+pub use dataset::{Dataset, Sample};
+pub use find::{Splits, find_mnist, open};
+pub use idx::{IdxDataset, Part};
+pub use loader::{Epoch, Loader};
+pub use options::LoaderOptions;
+pub use sample_name::{is_sample_name, sample_by_name};
+pub use split::{Subset, split, split_indices};
+pub use transform::Normalize;

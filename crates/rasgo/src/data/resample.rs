@@ -1,0 +1,87 @@
+//! One bilinear affine resampling of a picture.
+
+/// Where a pixel of the result comes from: `source = matrix * (x, y) + offset`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Affine {
+    matrix: [[f64; 2]; 2],
+    offset: [f64; 2],
+}
+
+impl Affine {
+    /// The inverse of `result = forward * (source - centre) + centre + shift`, in (x, y).
+    pub(super) fn backwards(forward: [[f64; 2]; 2], shift: [f64; 2], height: usize, width: usize) -> Self {
+        let [[a, b], [c, d]] = forward;
+        let det = a * d - b * c;
+        let matrix = [[d / det, -b / det], [-c / det, a / det]];
+        let centre = [(width as f64 - 1.0) / 2.0, (height as f64 - 1.0) / 2.0];
+        let from = [centre[0] + shift[0], centre[1] + shift[1]];
+        let offset = [0, 1].map(|i| centre[i] - (matrix[i][0] * from[0] + matrix[i][1] * from[1]));
+        Affine { matrix, offset }
+    }
+}
+
+/// Positions are fixed-point numbers with 32 bits after the point: a quarter turn, whose sine is off by 1e-16, is
+/// exact, whole shifts are exact, and no step of the loop converts a float to an integer.
+const FRACTION: u32 = 32;
+
+/// Zeros around the picture, so that no pixel needs a test: two on each side, for the two taps of a position that is
+/// held to just outside.
+const BORDER: usize = 2;
+
+/// Calls `put(channel, pixel, value)` for every value of the result, pixels in row-major order.
+pub(super) fn resample<T: Copy + Into<f32>>(
+    affine: &Affine,
+    src: &[T],
+    channels: usize,
+    height: usize,
+    width: usize,
+    mut put: impl FnMut(usize, usize, f32),
+) {
+    let pitch = width + 2 * BORDER;
+    let plane = pitch * (height + 2 * BORDER);
+    let mut padded = vec![0f32; channels * plane];
+    for (i, row) in src.chunks_exact(width).enumerate() {
+        let (c, y) = (i / height, i % height);
+        let dst = &mut padded[c * plane + (y + BORDER) * pitch + BORDER..][..width];
+        dst.iter_mut().zip(row).for_each(|(dst, &value)| *dst = value.into());
+    }
+    let step = [fixed(affine.matrix[0][0]), fixed(affine.matrix[1][0])];
+    let most = [width + BORDER, height + BORDER].map(|cells| (cells as i64) << FRACTION);
+    for y in 0..height {
+        let mut at = [0, 1].map(|i| fixed(affine.matrix[i][1] * y as f64 + affine.offset[i] + BORDER as f64));
+        for x in 0..width {
+            let (left, right_share) = cell(at[0], most[0]);
+            let (top, bottom_share) = cell(at[1], most[1]);
+            for c in 0..channels {
+                let rows = &padded[c * plane + top * pitch + left..][..pitch + 2];
+                let above = mean(rows[0], rows[1], right_share);
+                let below = mean(rows[pitch], rows[pitch + 1], right_share);
+                put(c, y * width + x, mean(above, below, bottom_share));
+            }
+            at = [at[0] + step[0], at[1] + step[1]];
+        }
+    }
+}
+
+/// Rounded to fixed point. A position further out than any picture is held, so that sums do not overflow.
+fn fixed(position: f64) -> i64 {
+    const FAR: f64 = (1u64 << 28) as f64;
+    let scaled = position.clamp(-FAR, FAR) * (1u64 << FRACTION) as f64;
+    // Half is added and the rest cut off by hand: rounding functions of the platform are not called here.
+    (if scaled < 0.0 { scaled - 0.5 } else { scaled + 0.5 }) as i64
+}
+
+/// The padded index of the tap at or before a position, and the share of the one after it. The position is held to
+/// where both taps are zeros.
+#[inline]
+fn cell(position: i64, most: i64) -> (usize, f32) {
+    let held = position.clamp(0, most);
+    // 24 bits are an exact f32.
+    let share = (held as u32 >> (FRACTION - 24)) as i32 as f32 * (1.0 / (1u32 << 24) as f32);
+    ((held >> FRACTION) as usize, share)
+}
+
+#[inline]
+fn mean(first: f32, second: f32, share: f32) -> f32 {
+    first * (1.0 - share) + second * share
+}

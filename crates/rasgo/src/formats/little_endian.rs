@@ -1,0 +1,102 @@
+//! Tensors to and from little-endian bytes, in pieces: a second copy of all values is never held.
+
+use std::io::{self, Read};
+
+use rasgo_core::{DType, Element, Error, ErrorKind, Result, Shape, Tensor};
+use safetensors::Dtype;
+
+use super::float16::{from_bf16, from_f16};
+
+/// The size of a piece; a multiple of every element's.
+const PIECE: usize = 1 << 16;
+
+/// Gives the bytes of a tensor, in row-major order, to `take`, piece by piece.
+pub(crate) fn for_each_piece(tensor: &Tensor, take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let plain = tensor.clone().to_plain();
+    match plain.dtype() {
+        DType::F32 => encode(plain.as_slice()?, f32::to_le_bytes, take),
+        DType::F64 => encode(plain.as_slice()?, f64::to_le_bytes, take),
+        DType::I64 => encode(plain.as_slice()?, i64::to_le_bytes, take),
+        DType::U8 => encode(plain.as_slice()?, u8::to_le_bytes, take),
+        other => Err(Error::new(ErrorKind::DType, format!("tensors of {other} cannot be written"))),
+    }
+}
+
+fn encode<T: Element, const N: usize>(
+    values: &[T],
+    to_bytes: impl Fn(T) -> [u8; N],
+    mut take: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut piece = vec![0; PIECE];
+    for part in values.chunks(PIECE / N) {
+        let bytes = &mut piece[..part.len() * N];
+        for (slot, &value) in bytes.as_chunks_mut::<N>().0.iter_mut().zip(part) {
+            *slot = to_bytes(value);
+        }
+        take(bytes)?;
+    }
+    Ok(())
+}
+
+/// The dtype of a file's element type in memory, if rasgo reads it.
+pub(super) fn dtype_of(dtype: Dtype) -> Option<DType> {
+    Some(match dtype {
+        Dtype::F32 | Dtype::F16 | Dtype::BF16 => DType::F32,
+        Dtype::F64 => DType::F64,
+        Dtype::I64 | Dtype::I32 | Dtype::I16 | Dtype::I8 | Dtype::U32 | Dtype::U16 => DType::I64,
+        Dtype::U8 | Dtype::BOOL => DType::U8,
+        _ => return None,
+    })
+}
+
+/// The element type in a file of a dtype in memory.
+pub(super) fn dtype_in_file(dtype: DType) -> Option<Dtype> {
+    Some(match dtype {
+        DType::F32 => Dtype::F32,
+        DType::F64 => Dtype::F64,
+        DType::I64 => Dtype::I64,
+        DType::U8 => Dtype::U8,
+        _ => return None,
+    })
+}
+
+/// Reads the values of a tensor whose elements lie in the file as `dtype`, one for which [`dtype_of`] has an answer.
+pub(super) fn read_tensor(file: &mut impl Read, dtype: Dtype, shape: &[usize]) -> io::Result<Tensor> {
+    let shape: Shape = shape.iter().copied().collect();
+    match dtype {
+        Dtype::F32 => decode(file, shape, f32::from_le_bytes),
+        Dtype::F16 => decode(file, shape, |bytes| from_f16(u16::from_le_bytes(bytes))),
+        Dtype::BF16 => decode(file, shape, |bytes| from_bf16(u16::from_le_bytes(bytes))),
+        Dtype::F64 => decode(file, shape, f64::from_le_bytes),
+        Dtype::I64 => decode(file, shape, i64::from_le_bytes),
+        Dtype::I32 => decode(file, shape, |bytes| i64::from(i32::from_le_bytes(bytes))),
+        Dtype::I16 => decode(file, shape, |bytes| i64::from(i16::from_le_bytes(bytes))),
+        Dtype::I8 => decode(file, shape, |bytes| i64::from(i8::from_le_bytes(bytes))),
+        Dtype::U32 => decode(file, shape, |bytes| i64::from(u32::from_le_bytes(bytes))),
+        Dtype::U16 => decode(file, shape, |bytes| i64::from(u16::from_le_bytes(bytes))),
+        Dtype::U8 | Dtype::BOOL => decode(file, shape, u8::from_le_bytes),
+        _ => Err(io::Error::from(io::ErrorKind::Unsupported)),
+    }
+}
+
+fn decode<T: Element, const N: usize>(
+    file: &mut impl Read,
+    shape: Shape,
+    from_bytes: impl Fn([u8; N]) -> T,
+) -> io::Result<Tensor> {
+    let mut result = Ok(());
+    let tensor = Tensor::from_fn(shape, |values: &mut [T]| {
+        let mut piece = vec![0; PIECE];
+        for part in values.chunks_mut(PIECE / N) {
+            let bytes = &mut piece[..part.len() * N];
+            result = file.read_exact(bytes);
+            if result.is_err() {
+                return;
+            }
+            for (value, &slot) in part.iter_mut().zip(bytes.as_chunks::<N>().0) {
+                *value = from_bytes(slot);
+            }
+        }
+    });
+    result.map(|()| tensor)
+}

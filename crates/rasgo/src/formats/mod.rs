@@ -1,0 +1,31 @@
+//! Files: the one place that writes them, and the formats that are read and written.
+//!
+//! - [`Disk`]: every write of rasgo; a file is written whole or not at all.
+//! - [`safetensors`]: weights and other named tensors.
+//! - [`image_file`]: pictures to tensors and back.
+//! - [`Hash64`]: the hash of weights and data sets.
+
+pub mod disk;
+pub mod disk_file;
+mod float16;
+mod hash;
+pub mod image_file;
+mod image_pixels;
+mod little_endian;
+mod picture_end;
+mod png_file;
+mod read;
+pub mod safetensors;
+mod safetensors_header;
+mod sniff;
+
+pub use disk::Disk;
+pub use disk_file::FileWriter;
+pub use hash::Hash64;
+pub use image_file::{ImageOptions, ResizeRule, decode_image, read_image};
+pub use png_file::{png_bytes, write_png};
+pub use safetensors::{Loaded, weights_hash};
+
+pub(crate) use little_endian::for_each_piece;
+pub(crate) use read::{open_file, read_whole};
+pub(crate) use sniff::looks_like;

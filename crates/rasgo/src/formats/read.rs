@@ -1,0 +1,34 @@
+//! Opening files for reading, with errors that say what is there instead.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+
+use rasgo_core::{Error, ErrorKind, Result};
+
+/// Opens a regular file and returns its length. A pipe or device, which might never end, is refused.
+pub(crate) fn open_file(path: &Path) -> Result<(File, u64)> {
+    let about = fs::metadata(path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => {
+            Error::new(ErrorKind::Io, "there is no such file").file(path).source(source)
+        }
+        _ => Error::io(path, source),
+    })?;
+    if !about.is_file() {
+        let found = if about.is_dir() { "a folder" } else { "no regular file" };
+        return Err(Error::new(ErrorKind::Io, format!("this is {found}, and a file is needed")).file(path));
+    }
+    let file = File::open(path).map_err(|source| Error::io(path, source))?;
+    Ok((file, about.len()))
+}
+
+/// Reads a file of at most `limit` bytes.
+pub(crate) fn read_whole(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let (file, length) = open_file(path)?;
+    let mut bytes = Vec::with_capacity(length.min(limit) as usize);
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|source| Error::io(path, source))?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::format(path, format!("has {length} bytes, more than the {limit} that are read")));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,40 @@
+//! Layers, and what all of them share: parameters, buffers, names, modes.
+//!
+//! A layer is a plain struct; `#[derive(Module)]` lets visitors walk its fields, and its field names are those of
+//! PyTorch's `state_dict`. What computes implements [`Module`].
+
+mod activation;
+mod batch_norm;
+mod conv;
+mod conv_norm_act;
+mod dropout;
+mod flatten;
+pub mod historic;
+mod linear;
+mod module;
+mod parameter;
+mod pool;
+mod sequential;
+mod size;
+mod visit;
+
+pub use activation::{
+    Activation, Function, GELU, Hardswish, LeakyReLU, ReLU, ReLU6, SiLU, Sigmoid, Softplus, Tanh,
+};
+pub use batch_norm::{BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d};
+pub use conv::{Conv, Conv1d, Conv2d, Conv3d, Padding};
+pub use conv_norm_act::ConvNormAct;
+pub use dropout::Dropout;
+pub use flatten::{Flatten, Identity};
+pub use linear::Linear;
+pub use module::{Kind, Module, ModuleExt};
+pub use parameter::{Counter, LayerName, Mode, Parameter, State, shape_only_forward};
+pub use pool::{
+    AdaptiveAvgPool, AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool,
+    AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d, AvgPool, AvgPool1d, AvgPool2d, AvgPool3d,
+    MaxPool, MaxPool1d, MaxPool2d, MaxPool3d,
+};
+pub use rasgo_derive::Module;
+pub use sequential::Sequential;
+pub use size::Size;
+pub use visit::{Item, ItemMut, Visitable, Visitor, VisitorMut, walk, walk_mut};

@@ -1,0 +1,225 @@
+//! What computes.
+
+use std::fmt::Debug;
+
+use rasgo_core::ops::PoolAfter;
+use rasgo_core::{Error, Result, Tensor};
+
+use super::visit::{Item, ItemMut, Visitable, walk, walk_mut};
+
+/// A layer or model: `forward`, and fields that can be walked.
+///
+/// ```
+/// use rasgo::prelude::*;
+///
+/// #[derive(Debug, Module)]
+/// struct Block {
+///     conv: nn::Conv2d,
+///     fc: nn::Linear,
+/// }
+///
+/// impl Module for Block {
+///     fn forward(&self, x: Tensor) -> Result<Tensor> {
+///         let x = self.conv.forward(x)?.relu()?;
+///         self.fc.forward(x.flatten(1)?)
+///     }
+/// }
+///
+/// let block = Block { conv: nn::Conv2d::new(1, 2, 3), fc: nn::Linear::new(32, 10) };
+/// assert_eq!(**block.forward(Tensor::rand([5, 1, 6, 6]))?.shape(), [5, 10]);
+/// assert_eq!(block.parameter_count(), 2 * 9 + 2 + 32 * 10 + 10);
+/// # Ok::<(), rasgo::Error>(())
+/// ```
+pub trait Module: Visitable + Debug + Send + Sync {
+    /// Computes the output.
+    fn forward(&self, x: Tensor) -> Result<Tensor>;
+
+    /// What `Sequential` may run together with its neighbours.
+    fn kind(&self) -> Kind<'_> {
+        Kind::Other
+    }
+}
+
+/// The layers that have composites.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind<'a> {
+    /// A convolution.
+    Conv(&'a dyn ConvRelu),
+    /// A batch normalisation.
+    Norm(&'a dyn NormReluPool),
+    /// max(x, 0)
+    Relu,
+    /// A max pooling of windows side by side, without padding.
+    MaxPool(PoolAfter),
+    /// Everything else.
+    Other,
+}
+
+/// A convolution that can apply a ReLU as it stores.
+pub trait ConvRelu: Debug {
+    /// max(conv(x), 0)
+    fn forward_relu(&self, x: Tensor) -> Result<Tensor>;
+}
+
+/// A normalisation that can apply a ReLU and a max pooling as it stores.
+pub trait NormReluPool: Debug {
+    /// pool(max(norm(x), 0))
+    fn forward_relu_pool(&self, x: Tensor, relu: bool, pool: Option<PoolAfter>) -> Result<Tensor>;
+}
+
+impl<M: Module + ?Sized> Module for Box<M> {
+    fn forward(&self, x: Tensor) -> Result<Tensor> {
+        (**self).forward(x)
+    }
+
+    fn kind(&self) -> Kind<'_> {
+        (**self).kind()
+    }
+}
+
+/// What every module can do besides computing: all of it is walks over the fields.
+pub trait ModuleExt: Visitable {
+    /// How many numbers training changes.
+    fn parameter_count(&self) -> usize
+    where
+        Self: Sized,
+    {
+        let mut count = 0;
+        walk(self, |_, item| {
+            if let Item::Parameter(parameter) = item {
+                count += parameter.shape().elements();
+            }
+        });
+        count
+    }
+
+    /// Sets all layers to training.
+    fn train(&mut self)
+    where
+        Self: Sized,
+    {
+        set_training(self, true);
+    }
+
+    /// Sets all layers to evaluation.
+    fn eval(&mut self)
+    where
+        Self: Sized,
+    {
+        set_training(self, false);
+    }
+
+    /// Excludes all parameters from training, or includes them again.
+    fn set_frozen(&mut self, frozen: bool)
+    where
+        Self: Sized,
+    {
+        walk_mut(self, |_, item| {
+            if let ItemMut::Parameter(parameter) = item {
+                parameter.set_frozen(frozen);
+            }
+        });
+    }
+
+    /// Tells every layer its path, so that errors and summaries name it.
+    fn name_layers(&self)
+    where
+        Self: Sized,
+    {
+        walk(self, |path, item| {
+            if let Item::Name(name) = item {
+                // The name is a field of its layer: the layer's path is the part before it.
+                name.set(path.rsplit_once('.').map_or(name.kind(), |(layer, _)| layer));
+            }
+        });
+    }
+
+    /// Every tensor that is saved, by name: parameters and state, in the order of declaration.
+    fn state_dict(&self) -> Vec<(String, Tensor)>
+    where
+        Self: Sized,
+    {
+        let mut tensors = Vec::new();
+        walk(self, |path, item| match item {
+            Item::Parameter(parameter) => tensors.push((path.to_string(), parameter.tensor().detach())),
+            Item::State(state) => tensors.push((path.to_string(), state.get())),
+            Item::Name(_) | Item::Counter(_) => {}
+        });
+        tensors
+    }
+
+    /// Sets every tensor from a `state_dict`, rasgo's or PyTorch's.
+    ///
+    /// # Errors
+    /// If a name is missing or unexpected, or a shape differs: all of them are listed, and nothing is changed.
+    fn load_state_dict(&mut self, tensors: &[(String, Tensor)]) -> Result<()>
+    where
+        Self: Sized,
+    {
+        load(self, tensors)
+    }
+}
+
+impl<M: Visitable> ModuleExt for M {}
+
+fn set_training(module: &mut dyn Visitable, training: bool) {
+    walk_mut(module, |_, item| {
+        if let ItemMut::Mode(mode) = item {
+            mode.set_training(training);
+        }
+    });
+}
+
+fn load(module: &mut dyn Visitable, tensors: &[(String, Tensor)]) -> Result<()> {
+    let given: std::collections::BTreeMap<&str, &Tensor> =
+        tensors.iter().map(|(n, t)| (n.as_str(), t)).collect();
+    let mut wanted = std::collections::BTreeSet::new();
+    let (mut missing, mut mismatched) = (Vec::new(), Vec::new());
+    walk(module, |path, item| {
+        let shape = match item {
+            Item::Parameter(parameter) => parameter.shape().clone(),
+            Item::State(state) => state.get().shape().clone(),
+            Item::Name(_) | Item::Counter(_) => return,
+        };
+        match given.get(path) {
+            None => missing.push(path.to_string()),
+            Some(tensor) if *tensor.shape() != shape => {
+                mismatched.push(format!("{path} is {} in the file and {shape} in the model", tensor.shape()));
+            }
+            Some(_) => {}
+        }
+        wanted.insert(path.to_string());
+    });
+    let unexpected: Vec<&str> = given.keys().copied().filter(|name| !wanted.contains(*name)).collect();
+    let mut problems = Vec::new();
+    if !missing.is_empty() {
+        problems.push(format!("missing: {}", missing.join(", ")));
+    }
+    if !unexpected.is_empty() {
+        problems.push(format!("unexpected: {}", unexpected.join(", ")));
+    }
+    if !mismatched.is_empty() {
+        problems.push(mismatched.join(", "));
+    }
+    if !problems.is_empty() {
+        return Err(Error::config(format!("the weights are not this model's: {}", problems.join("; ")))
+            .hint("use the architecture that the weights were saved from"));
+    }
+    let mut result = Ok(());
+    walk_mut(module, |path, item| {
+        let set = |value: &Tensor| value.deep_copy();
+        match item {
+            ItemMut::Parameter(parameter) => {
+                if let Err(error) = parameter.set(set(given[path])) {
+                    result = Err(error);
+                }
+            }
+            ItemMut::State(state) => match given[path].to_dtype(state.get().dtype()) {
+                Ok(value) => state.set(set(&value)),
+                Err(error) => result = Err(error),
+            },
+            ItemMut::Mode(_) | ItemMut::Counter(_) => {}
+        }
+    });
+    result
+}

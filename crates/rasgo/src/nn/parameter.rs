@@ -1,0 +1,328 @@
+//! What layers hold: parameters, state, and the cells for a name, a mode and a counter.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
+
+use rasgo_core::op::{Event, Window, notify};
+use rasgo_core::random::{Key, next_key};
+use rasgo_core::scope::{self, LayerScope};
+use rasgo_core::{DType, Error, ErrorKind, Result, Shape, Tensor};
+
+use super::visit::{Item, ItemMut, Visitable, Visitor, VisitorMut};
+use crate::init::Init;
+
+/// A tensor that training changes.
+///
+/// Shape, initialiser and random key are fixed when the layer is made; the values are computed when they are first
+/// read. So a summary of 67 million parameters costs nothing, and loading does not pay for values that it replaces.
+#[derive(Clone)]
+pub struct Parameter {
+    shape: Shape,
+    init: Init,
+    key: Key,
+    value: OnceLock<Tensor>,
+    frozen: bool,
+}
+
+thread_local! {
+    static SHAPE_ONLY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `body` with parameters that have shapes and no values on this thread.
+pub fn shape_only_forward<R>(body: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            SHAPE_ONLY.set(self.0);
+        }
+    }
+    let _restore = Restore(SHAPE_ONLY.replace(true));
+    body()
+}
+
+impl Parameter {
+    /// A parameter of that shape; its values follow from the initialiser and this thread's seed.
+    pub fn new(shape: impl Into<Shape>, init: Init) -> Self {
+        Parameter { shape: shape.into(), init, key: next_key(), value: OnceLock::new(), frozen: false }
+    }
+
+    /// The same place in the sequence of random numbers with another shape and initialiser.
+    pub(crate) fn reshaped(&self, shape: impl Into<Shape>, init: Init) -> Self {
+        Parameter { shape: shape.into(), init, key: self.key, value: OnceLock::new(), frozen: self.frozen }
+    }
+
+    /// The shape.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The values, to be used in a forward: a leaf for gradients unless the parameter is frozen.
+    pub fn tensor(&self) -> Tensor {
+        if SHAPE_ONLY.get() {
+            return Tensor::shape_only(self.shape.clone(), DType::F32);
+        }
+        self.value().clone()
+    }
+
+    fn value(&self) -> &Tensor {
+        self.value.get_or_init(|| {
+            let values = self.init.values(&self.shape, self.key);
+            if self.frozen { values } else { values.requires_grad() }
+        })
+    }
+
+    /// Sets the values.
+    ///
+    /// # Errors
+    /// If the shape is another one.
+    pub fn set(&mut self, values: Tensor) -> Result<()> {
+        if values.shape() != &self.shape {
+            return Err(Error::shape(format!(
+                "values of shape {} for a parameter of {}",
+                values.shape(),
+                self.shape
+            )));
+        }
+        let values = values.to_dtype(DType::F32)?.to_plain().detach();
+        self.value = OnceLock::from(if self.frozen { values } else { values.requires_grad() });
+        Ok(())
+    }
+
+    /// Fills the parameter anew, as `torch.nn.init` does.
+    pub fn init(&mut self, init: Init) {
+        self.init = init;
+        self.value = OnceLock::new();
+    }
+
+    /// Changes the values in place; `write` gets them in row-major order. The leaf stays the same.
+    pub fn update<R>(&mut self, write: impl FnOnce(&mut [f32]) -> R) -> Result<R> {
+        self.value();
+        self.value.get_mut().expect("computed above").update(write)
+    }
+
+    /// Excludes the parameter from training, or includes it again.
+    pub fn set_frozen(&mut self, frozen: bool) {
+        if self.frozen != frozen {
+            self.frozen = frozen;
+            if let Some(value) = self.value.take() {
+                self.value = OnceLock::from(if frozen { value.detach() } else { value.requires_grad() });
+            }
+        }
+    }
+
+    /// Whether the parameter is excluded from training.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen
+    }
+}
+
+impl fmt::Debug for Parameter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Parameter({})", self.shape)
+    }
+}
+
+impl Visitable for Parameter {
+    fn visit(&self, visitor: &mut dyn Visitor) {
+        visitor.item(Item::Parameter(self));
+    }
+
+    fn visit_mut(&mut self, visitor: &mut dyn VisitorMut) {
+        visitor.item(ItemMut::Parameter(self));
+    }
+}
+
+/// A tensor of a layer that is saved with it but not trained, as the running statistics of a normalisation.
+///
+/// It is replaced whole, once a training forward; readers share a lock.
+pub struct State {
+    value: RwLock<Tensor>,
+    training: Mutex<()>,
+}
+
+impl State {
+    /// A state with its first value.
+    pub fn new(value: Tensor) -> Self {
+        State { value: RwLock::new(value), training: Mutex::new(()) }
+    }
+
+    /// The value now.
+    pub fn get(&self) -> Tensor {
+        self.value.read().expect("no panic holds a state").clone()
+    }
+
+    /// Replaces the value.
+    pub fn set(&self, value: Tensor) {
+        *self.value.write().expect("no panic holds a state") = value;
+    }
+
+    /// Claims the state for one training forward.
+    ///
+    /// # Errors
+    /// If another thread is in one.
+    pub fn claim(&self) -> Result<MutexGuard<'_, ()>> {
+        self.training.try_lock().map_err(|_| {
+            Error::new(ErrorKind::State, "two threads train the same model at once")
+                .hint("give each thread its own model, or call .eval() before sharing it")
+        })
+    }
+}
+
+impl Clone for State {
+    fn clone(&self) -> Self {
+        State::new(self.get())
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "State({})", self.get().shape())
+    }
+}
+
+impl Visitable for State {
+    fn visit(&self, visitor: &mut dyn Visitor) {
+        visitor.item(Item::State(self));
+    }
+
+    fn visit_mut(&mut self, visitor: &mut dyn VisitorMut) {
+        visitor.item(ItemMut::State(self));
+    }
+}
+
+/// The path of a layer in its model, set when the model is first used; before that, the layer's type and number.
+pub struct LayerName {
+    kind: &'static str,
+    path: RwLock<Arc<str>>,
+}
+
+impl LayerName {
+    /// The name of a new layer of that type.
+    pub fn new(kind: &'static str) -> Self {
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        LayerName { kind, path: RwLock::new(format!("{kind}#{number}").into()) }
+    }
+
+    /// The layer's type.
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// The layer's path.
+    pub fn path(&self) -> Arc<str> {
+        Arc::clone(&self.path.read().expect("no panic holds a name"))
+    }
+
+    /// Sets the path.
+    pub fn set(&self, path: &str) {
+        let mut slot = self.path.write().expect("no panic holds a name");
+        if &**slot != path {
+            *slot = path.into();
+        }
+    }
+
+    /// Enters the layer: errors and observers name it until the scope ends.
+    pub fn enter(&self) -> LayerScope {
+        scope::enter(self.path())
+    }
+
+    /// Runs a layer's forward inside its scope, and tells an observer what came out.
+    pub fn run(&self, window: Option<Window>, forward: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
+        let _scope = self.enter();
+        let output = forward()?;
+        notify(|| Event::Layer { path: self.path(), kind: self.kind, output: output.clone(), window });
+        Ok(output)
+    }
+}
+
+impl Clone for LayerName {
+    fn clone(&self) -> Self {
+        LayerName { kind: self.kind, path: RwLock::new(self.path()) }
+    }
+}
+
+impl fmt::Debug for LayerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path())
+    }
+}
+
+impl Visitable for LayerName {
+    fn visit(&self, visitor: &mut dyn Visitor) {
+        visitor.item(Item::Name(self));
+    }
+
+    fn visit_mut(&mut self, _visitor: &mut dyn VisitorMut) {}
+}
+
+/// Whether a layer trains (the default) or evaluates.
+#[derive(Clone, Copy, Debug)]
+pub struct Mode {
+    training: bool,
+}
+
+impl Default for Mode {
+    fn default() -> Self {
+        Mode { training: true }
+    }
+}
+
+impl Mode {
+    /// Whether the layer trains.
+    pub fn is_training(self) -> bool {
+        self.training
+    }
+
+    /// Sets it.
+    pub fn set_training(&mut self, training: bool) {
+        self.training = training;
+    }
+}
+
+impl Visitable for Mode {
+    fn visit(&self, _visitor: &mut dyn Visitor) {}
+
+    fn visit_mut(&mut self, visitor: &mut dyn VisitorMut) {
+        visitor.item(ItemMut::Mode(self));
+    }
+}
+
+/// How often a random layer has run in training: with its key, it gives the next mask.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// The number before this call.
+    pub fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Sets the number, on resume.
+    pub fn set(&mut self, number: u64) {
+        *self.0.get_mut() = number;
+    }
+}
+
+impl Clone for Counter {
+    fn clone(&self) -> Self {
+        Counter(AtomicU64::new(self.get()))
+    }
+}
+
+impl Visitable for Counter {
+    fn visit(&self, visitor: &mut dyn Visitor) {
+        visitor.item(Item::Counter(self));
+    }
+
+    fn visit_mut(&mut self, visitor: &mut dyn VisitorMut) {
+        visitor.item(ItemMut::Counter(self));
+    }
+}

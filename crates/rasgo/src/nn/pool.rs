@@ -1,0 +1,189 @@
+//! Poolings.
+
+use rasgo_core::op::Window;
+use rasgo_core::ops::{PoolAfter, PoolOptions};
+use rasgo_core::{Result, Tensor};
+use rasgo_derive::Module;
+
+use super::module::{Kind, Module};
+use super::parameter::LayerName;
+use super::size::Size;
+
+/// The largest value of each window, as `torch.nn.MaxPool1d`, `MaxPool2d`, `MaxPool3d`.
+///
+/// Without [`stride`](Self::stride) windows lie side by side. Padding counts as minus infinity.
+#[derive(Clone, Debug, Module)]
+pub struct MaxPool<const D: usize> {
+    name: LayerName,
+    #[module(skip)]
+    options: PoolOptions,
+}
+
+/// Pools (N, C, L).
+pub type MaxPool1d = MaxPool<1>;
+/// Pools (N, C, H, W).
+pub type MaxPool2d = MaxPool<2>;
+/// Pools (N, C, D, H, W).
+pub type MaxPool3d = MaxPool<3>;
+
+fn window(options: &PoolOptions) -> Window {
+    Window { kernel: Some(options.kernel), stride: options.stride, dilation: options.dilation }
+}
+
+impl<const D: usize> MaxPool<D> {
+    /// Windows of that size side by side.
+    pub fn new(kernel_size: impl Into<Size<D>>) -> Self {
+        let options = PoolOptions::new(kernel_size.into().on_three_axes(1));
+        MaxPool { name: LayerName::new(["MaxPool1d", "MaxPool2d", "MaxPool3d"][D - 1]), options }
+    }
+
+    /// The step of the window.
+    pub fn stride(mut self, stride: impl Into<Size<D>>) -> Self {
+        self.options.stride = stride.into().on_three_axes(1);
+        self
+    }
+
+    /// Cells added on both sides, at most half the kernel.
+    pub fn padding(mut self, padding: impl Into<Size<D>>) -> Self {
+        self.options.padding = padding.into().on_three_axes(0);
+        self
+    }
+
+    /// The distance of the window's cells.
+    pub fn dilation(mut self, dilation: impl Into<Size<D>>) -> Self {
+        self.options.dilation = dilation.into().on_three_axes(1);
+        self
+    }
+
+    /// Whether a last, incomplete window counts.
+    pub fn ceil_mode(mut self, ceil_mode: bool) -> Self {
+        self.options.ceil_mode = ceil_mode;
+        self
+    }
+
+    /// The maxima and their flat positions in the input's planes, as `return_indices=True`.
+    pub fn forward_with_indices(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        let _scope = self.name.enter();
+        x.max_pool_with_indices(&self.options)
+    }
+}
+
+impl<const D: usize> Module for MaxPool<D> {
+    fn forward(&self, x: Tensor) -> Result<Tensor> {
+        self.name.run(Some(window(&self.options)), || x.max_pool(&self.options))
+    }
+
+    fn kind(&self) -> Kind<'_> {
+        let options = &self.options;
+        let cells: usize = options.kernel.iter().product();
+        let side_by_side = *options == PoolOptions::new(options.kernel);
+        if side_by_side && cells <= 256 {
+            Kind::MaxPool(PoolAfter { kernel: options.kernel })
+        } else {
+            Kind::Other
+        }
+    }
+}
+
+/// The mean of each window, as `torch.nn.AvgPool1d`, `AvgPool2d`, `AvgPool3d`. It has no dilation.
+#[derive(Clone, Debug, Module)]
+pub struct AvgPool<const D: usize> {
+    name: LayerName,
+    #[module(skip)]
+    options: PoolOptions,
+}
+
+/// Pools (N, C, L).
+pub type AvgPool1d = AvgPool<1>;
+/// Pools (N, C, H, W).
+pub type AvgPool2d = AvgPool<2>;
+/// Pools (N, C, D, H, W).
+pub type AvgPool3d = AvgPool<3>;
+
+impl<const D: usize> AvgPool<D> {
+    /// Windows of that size side by side.
+    pub fn new(kernel_size: impl Into<Size<D>>) -> Self {
+        let options = PoolOptions::new(kernel_size.into().on_three_axes(1));
+        AvgPool { name: LayerName::new(["AvgPool1d", "AvgPool2d", "AvgPool3d"][D - 1]), options }
+    }
+
+    /// The step of the window.
+    pub fn stride(mut self, stride: impl Into<Size<D>>) -> Self {
+        self.options.stride = stride.into().on_three_axes(1);
+        self
+    }
+
+    /// Zeros added on both sides, at most half the kernel.
+    pub fn padding(mut self, padding: impl Into<Size<D>>) -> Self {
+        self.options.padding = padding.into().on_three_axes(0);
+        self
+    }
+
+    /// Whether a last, incomplete window counts.
+    pub fn ceil_mode(mut self, ceil_mode: bool) -> Self {
+        self.options.ceil_mode = ceil_mode;
+        self
+    }
+
+    /// Whether padding counts in the divisor (it does by default).
+    pub fn count_include_pad(mut self, include: bool) -> Self {
+        self.options.count_include_pad = include;
+        self
+    }
+}
+
+impl<const D: usize> Module for AvgPool<D> {
+    fn forward(&self, x: Tensor) -> Result<Tensor> {
+        self.name.run(Some(window(&self.options)), || x.avg_pool(&self.options))
+    }
+}
+
+macro_rules! adaptive {
+    ($name:ident, $kinds:expr, $method:ident, $what:literal, [$one:ident, $two:ident, $three:ident]) => {
+        #[doc = $what]
+        ///
+        /// Window i of an axis is floor(i in / out) .. ceil((i + 1) in / out).
+        #[derive(Clone, Debug, Module)]
+        pub struct $name<const D: usize> {
+            name: LayerName,
+            #[module(skip)]
+            output: Size<D>,
+        }
+
+        /// Pools (N, C, L).
+        pub type $one = $name<1>;
+        /// Pools (N, C, H, W).
+        pub type $two = $name<2>;
+        /// Pools (N, C, D, H, W).
+        pub type $three = $name<3>;
+
+        impl<const D: usize> $name<D> {
+            /// A pooling to that size, whatever the input's.
+            pub fn new(output_size: impl Into<Size<D>>) -> Self {
+                $name { name: LayerName::new($kinds[D - 1]), output: output_size.into() }
+            }
+        }
+
+        impl<const D: usize> Module for $name<D> {
+            fn forward(&self, x: Tensor) -> Result<Tensor> {
+                let whole = Window { kernel: None, stride: [1; 3], dilation: [1; 3] };
+                self.name.run(Some(whole), || x.$method(self.output.on_three_axes(1)))
+            }
+        }
+    };
+}
+
+adaptive!(
+    AdaptiveAvgPool,
+    ["AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d"],
+    adaptive_avg_pool,
+    "The mean of windows that cover the input, as `torch.nn.AdaptiveAvgPool1d`, `2d`, `3d`.",
+    [AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d]
+);
+adaptive!(
+    AdaptiveMaxPool,
+    ["AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d"],
+    adaptive_max_pool,
+    "The largest value of windows that cover the input, as `torch.nn.AdaptiveMaxPool1d`, `2d`, `3d`.",
+    [AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d]
+);

@@ -1,0 +1,104 @@
+//! Layers one after the other.
+
+use rasgo_core::op::is_observed;
+use rasgo_core::{Result, Tensor};
+
+use super::module::{Kind, Module};
+use super::visit::{Visitable, Visitor, VisitorMut};
+
+/// Layers one after the other, as `torch.nn.Sequential`; their names are 0, 1, ….
+///
+/// Neighbours that have a composite run as one: convolution and ReLU; normalisation, ReLU and max pooling. While
+/// somebody observes the layers, each runs alone.
+///
+/// ```
+/// use rasgo::prelude::*;
+/// let block = nn::Sequential::new()
+///     .add(nn::Conv2d::new(1, 8, 3).padding(1))
+///     .add(nn::BatchNorm2d::new(8))
+///     .add(nn::ReLU())
+///     .add(nn::MaxPool2d::new(2));
+/// assert_eq!(**block.forward(Tensor::rand([4, 1, 6, 6]))?.shape(), [4, 8, 3, 3]);
+/// # Ok::<(), rasgo::Error>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Sequential {
+    layers: Vec<Box<dyn Module>>,
+}
+
+impl Sequential {
+    /// An empty sequence, which is the identity.
+    pub fn new() -> Self {
+        Sequential::default()
+    }
+
+    /// Adds a layer at the end.
+    #[allow(clippy::should_implement_trait, reason = "it adds a layer; no one adds two sequences with +")]
+    pub fn add(mut self, layer: impl Module + 'static) -> Self {
+        self.push(layer);
+        self
+    }
+
+    /// Adds a layer at the end.
+    pub fn push(&mut self, layer: impl Module + 'static) {
+        self.layers.push(Box::new(layer));
+    }
+
+    /// How many layers there are.
+    pub fn len(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty()
+    }
+
+    /// The layers.
+    pub fn layers(&self) -> &[Box<dyn Module>] {
+        &self.layers
+    }
+
+    fn kind(&self, i: usize) -> Kind<'_> {
+        self.layers.get(i).map_or(Kind::Other, |layer| layer.kind())
+    }
+
+    /// Runs the composite that begins at layer `i`; gives back how many layers that was.
+    fn step(&self, i: usize, x: Tensor) -> Result<(Tensor, usize)> {
+        match (self.kind(i), self.kind(i + 1), self.kind(i + 2)) {
+            _ if is_observed() => {}
+            (Kind::Conv(conv), Kind::Relu, _) => return Ok((conv.forward_relu(x)?, 2)),
+            (Kind::Norm(norm), Kind::Relu, Kind::MaxPool(pool)) => {
+                return Ok((norm.forward_relu_pool(x, true, Some(pool))?, 3));
+            }
+            (Kind::Norm(norm), Kind::Relu, _) => return Ok((norm.forward_relu_pool(x, true, None)?, 2)),
+            (Kind::Norm(norm), Kind::MaxPool(pool), _) => {
+                return Ok((norm.forward_relu_pool(x, false, Some(pool))?, 2));
+            }
+            _ => {}
+        }
+        Ok((self.layers[i].forward(x)?, 1))
+    }
+}
+
+impl Module for Sequential {
+    fn forward(&self, mut x: Tensor) -> Result<Tensor> {
+        let mut i = 0;
+        while i < self.layers.len() {
+            let (y, layers) = self.step(i, x)?;
+            x = y;
+            i += layers;
+        }
+        Ok(x)
+    }
+}
+
+impl Visitable for Sequential {
+    fn visit(&self, visitor: &mut dyn Visitor) {
+        self.layers.visit(visitor);
+    }
+
+    fn visit_mut(&mut self, visitor: &mut dyn VisitorMut) {
+        self.layers.visit_mut(visitor);
+    }
+}

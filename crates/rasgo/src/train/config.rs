@@ -1,0 +1,135 @@
+//! The whole configuration of a run; a run folder keeps it as `config.toml`.
+
+use std::path::Path;
+
+use rasgo_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::data::Augment;
+use crate::optim::{Rule, Schedule};
+use crate::zoo::{self, Architecture};
+
+/// Random changes of training images; zero turns one off.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AugmentConfig {
+    /// Degrees to both sides.
+    pub rotation: f64,
+    /// Share by which an image grows or shrinks.
+    pub scale: f64,
+    /// Pixels along each axis.
+    pub shift: f64,
+}
+
+impl Default for AugmentConfig {
+    fn default() -> Self {
+        AugmentConfig { rotation: 10.0, scale: 0.1, shift: 1.5 }
+    }
+}
+
+impl AugmentConfig {
+    pub(super) fn augment(&self) -> Augment {
+        let scale = (1.0 - self.scale, 1.0 + self.scale);
+        Augment { rotation: self.rotation, scale, shift: self.shift, ..Augment::default() }
+    }
+}
+
+/// Everything that decides a run's result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// `mnist`, or a folder of IDX files.
+    pub data: String,
+    /// A model of the zoo, or a model file.
+    pub model: String,
+    /// Passes over the training images.
+    pub epochs: u64,
+    /// Images of one step.
+    pub batch_size: usize,
+    /// The peak of the learning rate.
+    pub lr: f64,
+    /// How the learning rate goes.
+    pub schedule: Schedule,
+    /// The share of the run over which it rises.
+    pub warmup: f64,
+    /// Weight decay of filters and matrices; biases and normalisations have none.
+    pub weight_decay: f64,
+    /// The share of the target that is spread over all classes.
+    pub label_smoothing: f64,
+    /// Training images that are held out for validation; with 0 validation is on the test images' side alone.
+    pub held_out: usize,
+    /// The seed of weights, order and augmentation.
+    pub seed: u64,
+    /// The update rule.
+    pub optimizer: Rule,
+    /// Random changes of training images.
+    pub augment: AugmentConfig,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        TrainConfig {
+            data: "mnist".to_string(),
+            model: zoo::DEFAULT.to_string(),
+            epochs: 4,
+            batch_size: 128,
+            lr: 0.01,
+            schedule: Schedule::OneCycle,
+            warmup: 0.25,
+            weight_decay: 0.01,
+            label_smoothing: 0.05,
+            held_out: 1000,
+            seed: 0,
+            optimizer: Rule::AdamW { betas: (0.9, 0.99), eps: 1e-8 },
+            augment: AugmentConfig::default(),
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Reads a `config.toml`.
+    pub fn read(path: impl AsRef<Path>) -> Result<TrainConfig> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, error))?;
+        toml::from_str(&text).map_err(|error| Error::config(error.message().replace('\n', " ")).file(path))
+    }
+
+    /// The text of a `config.toml`.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a configuration has a text")
+    }
+
+    /// The model's layers, from the zoo or from a file.
+    pub fn architecture(&self) -> Result<Architecture> {
+        if self.model.ends_with(".toml") {
+            Architecture::read(&self.model)
+        } else {
+            Ok(zoo::named(&self.model)?.architecture())
+        }
+    }
+
+    /// Checks every value, before anything is created.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |name: &str, value: String, hint: &str| {
+            Err(Error::argument(format!("{name} {value}")).hint(hint))
+        };
+        if self.batch_size == 0 {
+            return wrong("batch size", "0".into(), "give 1 or more, as 128");
+        }
+        if self.epochs == 0 {
+            return wrong("epochs", "0".into(), "give 1 or more");
+        }
+        let numbers = [
+            ("learning rate", self.lr, self.lr > 0.0),
+            ("weight decay", self.weight_decay, self.weight_decay >= 0.0),
+            ("label smoothing", self.label_smoothing, (0.0..1.0).contains(&self.label_smoothing)),
+            ("warm-up", self.warmup, (0.0..1.0).contains(&self.warmup)),
+        ];
+        for (name, value, ok) in numbers {
+            if !ok || !value.is_finite() {
+                return wrong(name, value.to_string(), "give a finite number in its range, as lr 0.01");
+            }
+        }
+        self.augment.augment().check()
+    }
+}

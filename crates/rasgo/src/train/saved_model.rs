@@ -1,0 +1,109 @@
+//! A model in one file: weights, architecture, classes, normalisation.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rasgo_core::{Error, ErrorKind, Result, Tensor, no_grad};
+
+use crate::data::{Normalize, batch_of};
+use crate::formats::{Disk, ImageOptions, ResizeRule, read_image, safetensors};
+use crate::nn::{Module, ModuleExt};
+use crate::zoo::{Architecture, Network};
+
+/// A list as JSON.
+fn json(values: &impl serde::Serialize) -> String {
+    serde_json::to_string(values).expect("a list has a text")
+}
+
+/// A trained network with all that a prediction needs.
+///
+/// `predict` may be called from many threads at once.
+#[derive(Debug)]
+pub struct SavedModel {
+    /// The network, in evaluation.
+    pub network: Network,
+    /// The classes' names.
+    pub classes: Vec<String>,
+    /// Mean and deviation of the training images.
+    pub normalize: Normalize,
+    /// How an image is brought to the model's size.
+    pub resize: ResizeRule,
+    /// The data it was trained on.
+    pub data: String,
+}
+
+impl SavedModel {
+    /// The file of a run folder, or the file itself.
+    pub fn file_of(run: impl AsRef<Path>) -> PathBuf {
+        let run = run.as_ref();
+        if run.is_dir() { run.join("model.safetensors") } else { run.to_path_buf() }
+    }
+
+    /// Writes the one file.
+    pub fn save(&self, disk: &Disk, path: impl AsRef<Path>) -> Result<()> {
+        safetensors::save(disk, path, &self.network.state_dict(), &self.metadata())
+    }
+
+    fn metadata(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            ("format".to_string(), "pt".to_string()),
+            ("rasgo.architecture".to_string(), self.network.architecture().to_toml()),
+            ("rasgo.classes".to_string(), json(&self.classes)),
+            ("rasgo.mean".to_string(), json(&self.normalize.mean)),
+            ("rasgo.std".to_string(), json(&self.normalize.std)),
+            ("rasgo.resize".to_string(), self.resize.name().to_string()),
+            ("rasgo.data".to_string(), self.data.clone()),
+            ("rasgo.version".to_string(), env!("CARGO_PKG_VERSION").to_string()),
+            ("rasgo.isa".to_string(), rasgo_core::Isa::current().name().to_string()),
+        ])
+    }
+
+    /// Reads a run folder or a model file.
+    ///
+    /// # Errors
+    /// If the file is missing, is no model, or its weights are not the architecture's.
+    pub fn load(run: impl AsRef<Path>) -> Result<SavedModel> {
+        let path = SavedModel::file_of(run);
+        let loaded = safetensors::load(&path)?;
+        let field = |name: &str| {
+            loaded.metadata.get(name).ok_or_else(|| {
+                Error::new(ErrorKind::Format, format!("the metadata has no {name}"))
+                    .file(&path)
+                    .hint("give a model.safetensors that rasgo train wrote")
+            })
+        };
+        let broken = |error: serde_json::Error| Error::format(&path, format!("broken metadata: {error}"));
+        let architecture =
+            Architecture::from_toml(field("rasgo.architecture")?).map_err(|error| error.file(&path))?;
+        let mut network = architecture.build().map_err(|error| error.file(&path))?;
+        network.load_state_dict(&loaded.tensors).map_err(|error| error.file(&path))?;
+        network.eval();
+        let numbers = |name: &str| serde_json::from_str::<Vec<f32>>(field(name)?).map_err(broken);
+        Ok(SavedModel {
+            network,
+            classes: serde_json::from_str(field("rasgo.classes")?).map_err(broken)?,
+            normalize: Normalize::new(numbers("rasgo.mean")?, numbers("rasgo.std")?)?,
+            resize: ResizeRule::from_name(field("rasgo.resize")?)?,
+            data: field("rasgo.data")?.clone(),
+        })
+    }
+
+    /// The probabilities of the classes for an image tensor (C, H, W).
+    pub fn predict(&self, image: &Tensor) -> Result<Vec<f32>> {
+        let batch = batch_of(std::slice::from_ref(image), Some(&self.normalize))?;
+        no_grad(|| self.network.forward(batch)?.softmax()?.to_vec())
+    }
+
+    /// The probabilities of the classes for an image file of any size and mode.
+    pub fn predict_file(&self, path: impl AsRef<Path>) -> Result<Vec<f32>> {
+        self.predict(&self.read(path)?)
+    }
+
+    /// Reads an image file and brings it to the model's input.
+    pub fn read(&self, path: impl AsRef<Path>) -> Result<Tensor> {
+        let [channels, height, width] = self.network.architecture().input[..] else {
+            return Err(Error::config("the model does not take images"));
+        };
+        read_image(path, &ImageOptions::new(channels).size(height, width).rule(self.resize))
+    }
+}

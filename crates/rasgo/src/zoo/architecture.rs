@@ -1,0 +1,195 @@
+//! A network as a list of layers: what a model file says.
+
+use std::path::Path;
+
+use rasgo_core::{DType, Error, ErrorKind, Result, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::layer::LayerSpec;
+use super::network::Network;
+use crate::nn::{Module, ModuleExt, Sequential, shape_only_forward};
+
+/// A network as a list of layers.
+///
+/// A model file of one's own gives `input` and `layer`s; the head begins at the first `Flatten`. The zoo's models name
+/// their parts, after the networks whose weights they take.
+///
+/// ```
+/// let architecture = rasgo::zoo::Architecture::from_toml(r#"
+///     input = [1, 28, 28]
+///     [[layer]]
+///     type = "Conv2d"
+///     out_channels = 8
+///     kernel_size = 3
+///     padding = "same"
+///     [[layer]]
+///     type = "Flatten"
+///     [[layer]]
+///     type = "Linear"
+/// "#)?;
+/// let network = architecture.classes(10).build()?;
+/// # Ok::<(), rasgo::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Architecture {
+    /// A name for reports.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub name: Option<String>,
+    /// The shape of one input: (C, L), (C, H, W) or (C, D, H, W).
+    pub input: Vec<usize>,
+    /// The number of classes, for linear layers that do not give their `out_features`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub classes: Option<usize>,
+    /// The names of backbone, neck and head among the weights.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub parts: Option<[String; 3]>,
+    /// All layers, of a file that does not name the parts.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub layer: Vec<LayerSpec>,
+    /// The layers that find features.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub backbone: Vec<LayerSpec>,
+    /// What stands between: layers without weights.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub neck: Vec<LayerSpec>,
+    /// The layers that predict.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub head: Vec<LayerSpec>,
+}
+
+impl Architecture {
+    /// Reads a model file's text.
+    pub fn from_toml(text: &str) -> Result<Architecture> {
+        toml::from_str(text).map_err(|error| {
+            let message = error.message().to_string();
+            let line = error.span().map(|span| text[..span.start].lines().count().max(1));
+            let place = line.map_or(String::new(), |line| format!("line {line}: "));
+            let described = Error::config(format!("{place}{}", message.replace('\n', " ")));
+            match unknown_type(text) {
+                Some((found, Some(near))) => {
+                    described.hint(format!("type {found:?} is unknown; is {near:?} meant?"))
+                }
+                Some((found, None)) => described.hint(format!(
+                    "type {found:?} is unknown; the types are {}",
+                    LayerSpec::TYPES.join(", ")
+                )),
+                None => described,
+            }
+        })
+    }
+
+    /// Reads a model file.
+    pub fn read(path: impl AsRef<Path>) -> Result<Architecture> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, error))?;
+        let mut architecture = Architecture::from_toml(&text).map_err(|error| error.file(path))?;
+        if architecture.name.is_none() {
+            architecture.name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        }
+        Ok(architecture)
+    }
+
+    /// The text of a model file.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("an architecture has a text")
+    }
+
+    /// Another number of classes.
+    pub fn classes(mut self, classes: usize) -> Architecture {
+        self.classes = Some(classes);
+        self
+    }
+
+    /// Another input.
+    pub fn input(mut self, input: impl AsRef<[usize]>) -> Architecture {
+        self.input = input.as_ref().to_vec();
+        self
+    }
+
+    /// The names of backbone, neck and head.
+    pub(super) fn part_names(&self) -> [&str; 3] {
+        match &self.parts {
+            Some([backbone, neck, head]) => [backbone, neck, head],
+            None => ["backbone", "neck", "head"],
+        }
+    }
+
+    /// Makes the network: infers the channels of each layer from what comes into it, and checks that all fit.
+    ///
+    /// # Errors
+    /// Names the layer that does not fit, with the arithmetic.
+    pub fn build(&self) -> Result<Network> {
+        if !(2..=4).contains(&self.input.len()) || self.input.contains(&0) {
+            return Err(Error::config(format!("input {:?}", self.input))
+                .hint("give the shape of one input, as [1, 28, 28] for (C, H, W)"));
+        }
+        let split = self.layer.iter().position(|layer| matches!(layer, LayerSpec::Flatten(_)));
+        let (front, back) = self.layer.split_at(split.unwrap_or(self.layer.len()));
+        let parts = match self.layer.is_empty() {
+            true => [&self.backbone[..], &self.neck[..], &self.head[..]],
+            false => [front, &[], back],
+        };
+        if parts.iter().all(|part| part.is_empty()) {
+            return Err(Error::config("a model without layers").hint("add [[layer]] entries with a type"));
+        }
+        let shape: Vec<usize> = std::iter::once(1).chain(self.input.iter().copied()).collect();
+        let mut x = Tensor::shape_only(shape, DType::F32);
+        let mut built = Vec::new();
+        for (part, name) in parts.into_iter().zip(self.part_names()) {
+            let mut sequence = Sequential::new();
+            for (i, spec) in part.iter().enumerate() {
+                let at = format!("{name}.{i} ({})", spec.type_name());
+                let layer = spec.build(&x, self.classes.unwrap_or(10)).map_err(|error| error.layer(&at))?;
+                let before = x.shape().clone();
+                x = shape_only_forward(|| layer.forward(x)).map_err(|error| {
+                    Error::new(
+                        ErrorKind::Config,
+                        format!("{} (it gets {})", without_layer(&error), shown(&before)),
+                    )
+                    .layer(&at)
+                    .hint(error.hint_text().unwrap_or("change this layer or those before it").to_string())
+                })?;
+                sequence.push(layer);
+            }
+            built.push(sequence);
+        }
+        let [backbone, neck, head] = built.try_into().expect("three parts");
+        let network = Network::new(self.clone(), backbone, neck, head);
+        let classes = self.classes.unwrap_or(10);
+        if x.shape().len() != 2 || x.shape()[1] != classes {
+            return Err(Error::config(format!(
+                "the model gives {} for each input, not {classes} classes",
+                shown(x.shape())
+            ))
+            .hint("end it with Flatten and a Linear without out_features"));
+        }
+        debug_assert!(network.parameter_count() < usize::MAX);
+        Ok(network)
+    }
+}
+
+/// A shape without its batch axis.
+fn shown(shape: &[usize]) -> String {
+    shape[1..].iter().map(usize::to_string).collect::<Vec<_>>().join("x")
+}
+
+fn without_layer(error: &Error) -> String {
+    let text = error.summary();
+    match error.layer_path() {
+        Some(layer) => text.replacen(&format!("layer {layer}: "), "", 1),
+        None => text,
+    }
+}
+
+/// The first layer type of a text that does not exist, and the nearest that does.
+fn unknown_type(text: &str) -> Option<(String, Option<&'static str>)> {
+    let table: toml::Table = text.parse().ok()?;
+    let layers =
+        ["layer", "backbone", "neck", "head"].into_iter().filter_map(|part| table.get(part)?.as_array());
+    let found = layers
+        .flatten()
+        .filter_map(|layer| layer.get("type")?.as_str())
+        .find(|name| !LayerSpec::TYPES.contains(name))?;
+    Some((found.to_string(), crate::nearest(found, LayerSpec::TYPES.iter().copied())))
+}

@@ -1,0 +1,350 @@
+//! A layer as it stands in a model file.
+
+use rasgo_core::{Error, Result, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::nn::{self, Function, Module, Padding, Size};
+
+/// A number for all axes, or one for each.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Axes {
+    /// For all axes.
+    One(usize),
+    /// For each axis.
+    Each(Vec<usize>),
+}
+
+impl Axes {
+    fn size<const D: usize>(&self, name: &str) -> Result<Size<D>> {
+        match self {
+            Axes::One(value) => Ok((*value).into()),
+            Axes::Each(values) => match <[usize; D]>::try_from(values.as_slice()) {
+                Ok(values) => Ok(values.into()),
+                Err(_) => Err(Error::config(format!("{name} has {} values for {D} axes", values.len()))),
+            },
+        }
+    }
+}
+
+/// Padding as PyTorch takes it: numbers, `"same"` or `"valid"`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum PaddingSpec {
+    /// In numbers.
+    Axes(Axes),
+    /// By name.
+    Named(String),
+}
+
+impl PaddingSpec {
+    fn padding<const D: usize>(&self) -> Result<Padding<D>> {
+        match self {
+            PaddingSpec::Axes(axes) => Ok(Padding::Each(axes.size("padding")?)),
+            PaddingSpec::Named(name) if name == "same" => Ok(Padding::Same),
+            PaddingSpec::Named(name) if name == "valid" => Ok(0.into()),
+            PaddingSpec::Named(name) => {
+                Err(Error::config(format!("padding {name:?}")).hint("give numbers, \"same\" or \"valid\""))
+            }
+        }
+    }
+}
+
+/// The options of a convolution, under PyTorch's names; `in_channels` follows from the input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConvSpec {
+    /// Output channels.
+    pub out_channels: usize,
+    /// Cells of the kernel.
+    pub kernel_size: Axes,
+    /// Step.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stride: Option<Axes>,
+    /// Zeros around the input.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub padding: Option<PaddingSpec>,
+    /// Distance of the kernel's cells.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dilation: Option<Axes>,
+    /// Groups of channels.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub groups: Option<usize>,
+    /// Whether there is a bias; true by default.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub bias: Option<bool>,
+}
+
+/// The options of a pooling, under PyTorch's names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoolSpec {
+    /// Cells of the window.
+    pub kernel_size: Axes,
+    /// Step; the window's size by default.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stride: Option<Axes>,
+    /// Cells added on both sides.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub padding: Option<Axes>,
+    /// Whether a last, incomplete window counts.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ceil_mode: Option<bool>,
+}
+
+/// The size that an adaptive pooling makes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdaptiveSpec {
+    /// Output size.
+    pub output_size: Axes,
+}
+
+/// The options of a linear layer; `in_features` follows from the input.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinearSpec {
+    /// Output features; the number of classes by default.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub out_features: Option<usize>,
+    /// Whether there is a bias; true by default.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub bias: Option<bool>,
+}
+
+/// The options of a batch normalisation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NormSpec {
+    /// Added to the variance; 1e-5 by default.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub eps: Option<f64>,
+    /// Share of the batch in the running statistics; 0.1 by default.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub momentum: Option<f64>,
+}
+
+/// A convolution with a table of connections.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectedSpec {
+    /// The input maps that each output map sees.
+    pub connections: Vec<Vec<usize>>,
+    /// Cells of the kernel along both axes.
+    pub kernel_size: usize,
+}
+
+/// The probability of a dropout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DropoutSpec {
+    /// Probability of zero; 0.5 by default.
+    #[serde(default = "half")]
+    pub p: f64,
+}
+
+fn half() -> f64 {
+    0.5
+}
+
+/// A layer without options.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plain {}
+
+macro_rules! specs {
+    ($($(#[$doc:meta])* $name:ident($spec:ty),)*) => {
+        /// A layer of a model file: `type` and its options.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "type")]
+        #[non_exhaustive]
+        pub enum LayerSpec {
+            $($(#[$doc])* $name($spec),)*
+        }
+
+        impl LayerSpec {
+            /// Every type that a model file may name.
+            pub const TYPES: &'static [&'static str] = &[$(stringify!($name)),*];
+
+            /// The type.
+            pub fn type_name(&self) -> &'static str {
+                match self {
+                    $(LayerSpec::$name(_) => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+specs! {
+    /// Convolution of sequences.
+    Conv1d(ConvSpec),
+    /// Convolution of images.
+    Conv2d(ConvSpec),
+    /// Convolution of video.
+    Conv3d(ConvSpec),
+    /// Batch normalisation of sequences.
+    BatchNorm1d(NormSpec),
+    /// Batch normalisation of images.
+    BatchNorm2d(NormSpec),
+    /// Batch normalisation of video.
+    BatchNorm3d(NormSpec),
+    /// Max pooling of sequences.
+    MaxPool1d(PoolSpec),
+    /// Max pooling of images.
+    MaxPool2d(PoolSpec),
+    /// Max pooling of video.
+    MaxPool3d(PoolSpec),
+    /// Average pooling of sequences.
+    AvgPool1d(PoolSpec),
+    /// Average pooling of images.
+    AvgPool2d(PoolSpec),
+    /// Average pooling of video.
+    AvgPool3d(PoolSpec),
+    /// Average pooling of sequences to a size.
+    AdaptiveAvgPool1d(AdaptiveSpec),
+    /// Average pooling of images to a size.
+    AdaptiveAvgPool2d(AdaptiveSpec),
+    /// Average pooling of video to a size.
+    AdaptiveAvgPool3d(AdaptiveSpec),
+    /// Max pooling of sequences to a size.
+    AdaptiveMaxPool1d(AdaptiveSpec),
+    /// Max pooling of images to a size.
+    AdaptiveMaxPool2d(AdaptiveSpec),
+    /// Max pooling of video to a size.
+    AdaptiveMaxPool3d(AdaptiveSpec),
+    /// (N, C, …) to (N, features).
+    Flatten(Plain),
+    /// A linear layer.
+    Linear(LinearSpec),
+    /// Dropout.
+    Dropout(DropoutSpec),
+    /// max(x, 0)
+    ReLU(Plain),
+    /// min(max(x, 0), 6)
+    ReLU6(Plain),
+    /// x * Phi(x)
+    GELU(Plain),
+    /// x * sigmoid(x)
+    SiLU(Plain),
+    /// x * relu6(x + 3) / 6
+    Hardswish(Plain),
+    /// 1 / (1 + e^-x)
+    Sigmoid(Plain),
+    /// Hyperbolic tangent.
+    Tanh(Plain),
+    /// 1.7159 tanh(2 x / 3)
+    ScaledTanh(Plain),
+    /// The subsampling of 1990.
+    Subsample2d(Plain),
+    /// A convolution with a table of connections.
+    ConnectedConv2d(ConnectedSpec),
+}
+
+fn conv<const D: usize>(spec: &ConvSpec, channels: usize) -> Result<Box<dyn Module>> {
+    let mut layer = nn::Conv::<D>::new(channels, spec.out_channels, spec.kernel_size.size("kernel_size")?);
+    if let Some(stride) = &spec.stride {
+        layer = layer.stride(stride.size("stride")?);
+    }
+    if let Some(padding) = &spec.padding {
+        layer = layer.padding(padding.padding()?);
+    }
+    if let Some(dilation) = &spec.dilation {
+        layer = layer.dilation(dilation.size("dilation")?);
+    }
+    if let Some(groups) = spec.groups {
+        layer = layer.groups(groups);
+    }
+    Ok(Box::new(layer.bias(spec.bias.unwrap_or(true))))
+}
+
+fn max_pool<const D: usize>(spec: &PoolSpec) -> Result<Box<dyn Module>> {
+    let mut layer = nn::MaxPool::<D>::new(spec.kernel_size.size("kernel_size")?);
+    if let Some(stride) = &spec.stride {
+        layer = layer.stride(stride.size("stride")?);
+    }
+    if let Some(padding) = &spec.padding {
+        layer = layer.padding(padding.size("padding")?);
+    }
+    Ok(Box::new(layer.ceil_mode(spec.ceil_mode.unwrap_or(false))))
+}
+
+fn avg_pool<const D: usize>(spec: &PoolSpec) -> Result<Box<dyn Module>> {
+    let mut layer = nn::AvgPool::<D>::new(spec.kernel_size.size("kernel_size")?);
+    if let Some(stride) = &spec.stride {
+        layer = layer.stride(stride.size("stride")?);
+    }
+    if let Some(padding) = &spec.padding {
+        layer = layer.padding(padding.size("padding")?);
+    }
+    Ok(Box::new(layer.ceil_mode(spec.ceil_mode.unwrap_or(false))))
+}
+
+fn norm<const D: usize>(spec: &NormSpec, channels: usize) -> Box<dyn Module> {
+    let layer = nn::BatchNorm::<D>::new(channels).eps(spec.eps.unwrap_or(1e-5));
+    Box::new(layer.momentum(spec.momentum.unwrap_or(0.1)))
+}
+
+impl LayerSpec {
+    /// The layer for an input of that shape.
+    pub(super) fn build(&self, x: &Tensor, classes: usize) -> Result<Box<dyn Module>> {
+        use LayerSpec as S;
+        let channels = x.shape().get(1).copied().unwrap_or(0);
+        Ok(match self {
+            S::Conv1d(spec) => conv::<1>(spec, channels)?,
+            S::Conv2d(spec) => conv::<2>(spec, channels)?,
+            S::Conv3d(spec) => conv::<3>(spec, channels)?,
+            S::BatchNorm1d(spec) => norm::<1>(spec, channels),
+            S::BatchNorm2d(spec) => norm::<2>(spec, channels),
+            S::BatchNorm3d(spec) => norm::<3>(spec, channels),
+            S::MaxPool1d(spec) => max_pool::<1>(spec)?,
+            S::MaxPool2d(spec) => max_pool::<2>(spec)?,
+            S::MaxPool3d(spec) => max_pool::<3>(spec)?,
+            S::AvgPool1d(spec) => avg_pool::<1>(spec)?,
+            S::AvgPool2d(spec) => avg_pool::<2>(spec)?,
+            S::AvgPool3d(spec) => avg_pool::<3>(spec)?,
+            S::AdaptiveAvgPool1d(spec) => {
+                Box::new(nn::AdaptiveAvgPool1d::new(spec.output_size.size("output_size")?))
+            }
+            S::AdaptiveAvgPool2d(spec) => {
+                Box::new(nn::AdaptiveAvgPool2d::new(spec.output_size.size("output_size")?))
+            }
+            S::AdaptiveAvgPool3d(spec) => {
+                Box::new(nn::AdaptiveAvgPool3d::new(spec.output_size.size("output_size")?))
+            }
+            S::AdaptiveMaxPool1d(spec) => {
+                Box::new(nn::AdaptiveMaxPool1d::new(spec.output_size.size("output_size")?))
+            }
+            S::AdaptiveMaxPool2d(spec) => {
+                Box::new(nn::AdaptiveMaxPool2d::new(spec.output_size.size("output_size")?))
+            }
+            S::AdaptiveMaxPool3d(spec) => {
+                Box::new(nn::AdaptiveMaxPool3d::new(spec.output_size.size("output_size")?))
+            }
+            S::Flatten(_) => Box::new(nn::Flatten::new()),
+            S::Linear(spec) => {
+                let layer = nn::Linear::new(channels, spec.out_features.unwrap_or(classes));
+                Box::new(layer.bias(spec.bias.unwrap_or(true)))
+            }
+            S::Dropout(spec) if !(0.0..=1.0).contains(&spec.p) => {
+                return Err(Error::config(format!("p {} is not in 0..1", spec.p)));
+            }
+            S::Dropout(spec) => Box::new(nn::Dropout::new(spec.p)),
+            S::ReLU(_) => Box::new(nn::ReLU()),
+            S::ReLU6(_) => Box::new(nn::ReLU6()),
+            S::GELU(_) => Box::new(nn::GELU()),
+            S::SiLU(_) => Box::new(nn::SiLU()),
+            S::Hardswish(_) => Box::new(nn::Hardswish()),
+            S::Sigmoid(_) => Box::new(nn::Sigmoid()),
+            S::Tanh(_) => Box::new(nn::Activation::new(Function::Tanh)),
+            S::ScaledTanh(_) => Box::new(nn::historic::ScaledTanh::new()),
+            S::Subsample2d(_) => Box::new(nn::historic::Subsample2d::new(channels)),
+            S::ConnectedConv2d(spec) => {
+                if let Some(map) = spec.connections.iter().flatten().find(|&&map| map >= channels) {
+                    return Err(Error::config(format!("a connection to map {map} of {channels}")));
+                }
+                Box::new(nn::historic::ConnectedConv2d::new(channels, &spec.connections, spec.kernel_size))
+            }
+        })
+    }
+}

@@ -1,0 +1,16 @@
+//! Models: those of the zoo by name, and one's own as a TOML file.
+//!
+//! Every model is an [`Architecture`], a list of layers, from which [`Architecture::build`] makes a [`Network`] with a
+//! backbone and a head. The architecture is written into the model's file, so that this one file is enough to predict.
+
+mod architecture;
+mod layer;
+mod models;
+mod network;
+mod summary;
+
+pub use architecture::Architecture;
+pub use layer::LayerSpec;
+pub use models::{DEFAULT, Model, models, named};
+pub use network::Network;
+pub use summary::{LayerRow, Summary, summarize};
