@@ -208,7 +208,7 @@ mod tests {
     fn a_class_wastes_at_most_an_eighth() {
         for bytes in (64..5000).chain((1..2000).map(|i| i * 7919)) {
             let class = size_class(bytes);
-            assert!(class >= bytes && class % ALIGN == 0, "{bytes} -> {class}");
+            assert!(class >= bytes && class.is_multiple_of(ALIGN), "{bytes} -> {class}");
             assert!(class - bytes <= (bytes / 8).max(ALIGN), "{bytes} -> {class}");
             assert_eq!(size_class(class), class);
         }

@@ -8,7 +8,7 @@
 //! Every thread flushes denormals to zero while it runs tasks, and restores the flag before it goes on: a
 //! denormal costs a hundred cycles, and weights that decay reach them.
 //!
-//! Rayon's regions were measured at ten times the cost of these; see `bench/record/threads.md`.
+//! `bench/record/threads.md` has what a region costs, beside other crates'.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -28,11 +28,15 @@ pub const MAX_THREADS: usize = 256;
 /// Runs `body(0)`, `body(1)`, … `body(tasks - 1)`, in any order, on up to [`settings::threads`] threads.
 ///
 /// A panic in a task is raised again on the caller once all threads have left the region.
-pub fn parallel(tasks: usize, body: impl Fn(usize) + Sync) {
+pub fn parallel<F: Fn(usize) + Sync>(tasks: usize, body: F) {
     let threads = settings::threads().min(tasks).min(MAX_THREADS);
     if threads <= 1 || !POOL.run(threads, tasks, &body) {
         let _flush = FlushDenormals::new();
-        (0..tasks).for_each(body);
+        for task in 0..tasks {
+            // SAFETY: the closure is alive. The call is the pool's own: inlined here, arithmetic could be moved
+            // before the flush, and one thread would see denormals that two do not.
+            unsafe { call::<F>((&raw const body).cast(), task) };
+        }
     }
 }
 
@@ -116,6 +120,7 @@ struct Pool {
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     workers: AtomicUsize,
     parked: AtomicUsize,
+    spinning: AtomicUsize,
     gate: Mutex<()>,
     wake: Condvar,
 }
@@ -134,12 +139,14 @@ static POOL: LazyLock<Pool> = LazyLock::new(|| Pool {
     panic: Mutex::new(None),
     workers: AtomicUsize::new(0),
     parked: AtomicUsize::new(0),
+    spinning: AtomicUsize::new(0),
     gate: Mutex::new(()),
     wake: Condvar::new(),
 });
 
 /// # Safety
 /// `body` points to a live `F`.
+#[inline(never)]
 unsafe fn call<F: Fn(usize)>(body: *const (), task: usize) {
     // SAFETY: the caller's promise.
     unsafe { (*body.cast::<F>())(task) }
@@ -217,8 +224,10 @@ impl Pool {
     }
 
     fn work(&'static self) {
-        let mut seen = self.state.load(Ordering::Acquire) / REGION;
-        if self.state.load(Ordering::Acquire) & OPEN != 0 {
+        // One load: between two, the first region may open, and `seen` would fall below zero.
+        let state = self.state.load(Ordering::Acquire);
+        let mut seen = state / REGION;
+        if state & OPEN != 0 {
             seen -= 1; // born inside a region: that one is still to be joined
         }
         loop {
@@ -251,20 +260,31 @@ impl Pool {
         None
     }
 
-    /// Spins for a while, then sleeps, until a region after `seen` is open; returns the state that says so.
-    fn wait(&self, seen: u64) -> u64 {
-        let ready = |state: u64| state & OPEN != 0 && state / REGION != seen;
-        // More workers than processors: spinning would take the processor from one who has work.
-        let spin = self.workers.load(Ordering::Relaxed) < settings::processors();
+    /// Looks for a region for a while. No more workers do so than there are processors beside the caller's: one
+    /// more would take the processor from one who has work.
+    fn spin(&self, ready: impl Fn(u64) -> bool) -> Option<u64> {
+        let others = self.spinning.fetch_add(1, Ordering::Relaxed);
         let start = Instant::now();
-        while spin && start.elapsed() < SPIN {
+        let mut found = None;
+        while found.is_none() && others + 1 < settings::processors() && start.elapsed() < SPIN {
             for _ in 0..32 {
                 let state = self.state.load(Ordering::Acquire);
                 if ready(state) {
-                    return state;
+                    found = Some(state);
+                    break;
                 }
                 std::hint::spin_loop();
             }
+        }
+        self.spinning.fetch_sub(1, Ordering::Relaxed);
+        found
+    }
+
+    /// Spins for a while, then sleeps, until a region after `seen` is open; returns the state that says so.
+    fn wait(&self, seen: u64) -> u64 {
+        let ready = |state: u64| state & OPEN != 0 && state / REGION != seen;
+        if let Some(state) = self.spin(ready) {
+            return state;
         }
         let mut gate = self.gate.lock().expect("no panic holds the gate");
         self.parked.fetch_add(1, Ordering::SeqCst);

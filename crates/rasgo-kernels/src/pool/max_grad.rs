@@ -8,7 +8,7 @@ use crate::rows::CHUNK;
 use crate::threads::parallel_chunks;
 use crate::{Float, Isa};
 
-/// `dx[n, i, c] = sum of dy over the windows whose maximum was at i`, with the positions of [`max_forward`].
+/// `dx[n, i, c] = sum of dy over the windows whose maximum was at i`, with the positions of [`max_forward`](super::max_forward).
 pub fn max_backward<T: Float, P: Position>(p: &PoolProblem, dy: &[T], positions: &[P], dx: &mut [T]) {
     let axes = kernel_axes(p);
     let (n, c, input, output, kernel) = (p.n, p.c, p.input, p.output, p.kernel);
