@@ -22,13 +22,13 @@ pub(crate) struct Train {
     #[arg(long, value_name = "NAME or FILE.toml")]
     model: Option<String>,
     /// Passes over the training images [default: 4]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     epochs: Option<u64>,
     /// Images of one step [default: 128]
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = positive)]
     batch_size: Option<usize>,
     /// The peak of the learning rate [default: 0.01]
-    #[arg(long, value_name = "X", value_parser = finite)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = finite)]
     lr: Option<f64>,
     /// The seed of weights, order and augmentation [default: 0]
     #[arg(long, value_name = "N")]
