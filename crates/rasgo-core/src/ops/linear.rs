@@ -4,7 +4,7 @@ use rasgo_kernels::{gemm, reduce};
 
 use super::{expect_float, float};
 use crate::error::{Error, Result};
-use crate::meta::{DType, Meta};
+use crate::meta::Meta;
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
 use crate::tensor::Tensor;
 
@@ -154,17 +154,13 @@ impl Tensor {
     pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
         apply(MatMul { trans_a: false, trans_b: false, name: "matmul" }, [self.clone(), other.clone()])
     }
-
-    /// Whether the dtype is the one that the fast kernels take.
-    pub fn is_f32(&self) -> bool {
-        self.dtype() == DType::F32
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::grad_check::{check, normal};
     use super::*;
+    use crate::DType;
 
     #[test]
     fn products_have_the_gradients_of_their_differences() {

@@ -1,7 +1,7 @@
 //! Batch normalisation.
 
 use rasgo_core::ops::{BatchNormOptions, PoolAfter};
-use rasgo_core::{DType, Result, Tensor};
+use rasgo_core::{Result, Tensor};
 use rasgo_derive::Module;
 
 use super::module::{Kind, Module, NormReluPool};
@@ -91,9 +91,6 @@ impl<const D: usize> BatchNorm<D> {
 /// running = (1 - share) running + share * factor * batch
 fn blend(running: &State, batch: &Tensor, share: f32, factor: f32) -> Result<()> {
     let before = running.get();
-    if before.dtype() != DType::F32 || batch.dtype() != DType::F32 {
-        return Ok(());
-    }
     let (old, new) = (before.as_slice::<f32>()?, batch.as_slice::<f32>()?);
     running.set(Tensor::from_fn(before.shape().clone(), |dst: &mut [f32]| {
         for (i, dst) in dst.iter_mut().enumerate() {
