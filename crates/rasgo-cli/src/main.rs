@@ -2,6 +2,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to a person")]
 
 mod commands;
+mod configuration;
+mod plot;
 mod report;
 mod terminal;
 

@@ -2,85 +2,153 @@
 
 use std::path::Path;
 
-use rasgo::formats::Disk;
-use rasgo::train::{EpochMetrics, TrainConfig};
+use base64::Engine;
+use rasgo::data::{self, Dataset};
+use rasgo::formats::{Disk, png_bytes};
+use rasgo::train::{EpochMetrics, Evaluation, Outcome, SavedModel, TrainConfig};
 use rasgo::{Error, Result};
 
-/// Writes the report from what the run folder holds.
-pub(crate) fn write(folder: &Path) -> Result<()> {
+use crate::commands::evaluate_on;
+use crate::plot::{Curve, plot};
+use crate::terminal::whole;
+
+const STYLE: &str = "
+body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 62em; margin: 2em auto; padding: 0 1em }
+h2 { font-size: 1.1em; margin: 2em 0 .5em }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+td, th { padding: .2em .7em; text-align: right; font-weight: normal }
+th { color: #777 }
+.plots { display: flex; flex-wrap: wrap; gap: 1em 2em }
+.confusion td { min-width: 1.6em; border: 1px solid #fff }
+.mistakes { display: flex; flex-wrap: wrap; gap: 1em }
+figure { margin: 0; width: 104px; font-size: 12px; line-height: 1.3 }
+figure img { width: 104px; image-rendering: pixelated; background: #eee }
+pre { background: #f5f5f5; padding: 1em; overflow-x: auto }
+.note { color: #777; max-width: 48em }
+";
+
+/// Writes the report of a run.
+pub(crate) fn write(outcome: &Outcome) -> Result<()> {
+    let folder = &outcome.folder;
     let config = TrainConfig::read(folder.join("config.toml"))?;
-    let path = folder.join("metrics.jsonl");
-    let text = std::fs::read_to_string(&path).map_err(|error| Error::io(&path, error))?;
-    let lines: Vec<EpochMetrics> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    Disk::default().write_whole(folder.join("report.html"), |file| file.put(page(&config, &lines).as_bytes()))
+    let lines = metrics(&folder.join("metrics.jsonl"))?;
+    let mut page = head(&config, &lines);
+    if let Some(data) = data::open(&config.data)?.test {
+        let evaluation = match &outcome.test {
+            Some(evaluation) => evaluation,
+            None => &evaluate_on(&SavedModel::load(folder)?, data.clone())?,
+        };
+        page += &confusion(data.classes(), evaluation);
+        page += &mistakes(&*data, evaluation)?;
+    }
+    page += &format!("<h2>Configuration</h2><pre>{}</pre>", escape(&config.to_toml()));
+    Disk::default().write_whole(folder.join("report.html"), |file| file.put(page.as_bytes()))
 }
 
-fn page(config: &TrainConfig, lines: &[EpochMetrics]) -> String {
+fn metrics(path: &Path) -> Result<Vec<EpochMetrics>> {
+    let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, error))?;
+    text.lines()
+        .map(|line| {
+            serde_json::from_str(line).map_err(|error| Error::format(path, format!("a broken line: {error}")))
+        })
+        .collect()
+}
+
+fn percent(value: f64) -> String {
+    format!("{:.2} %", 100.0 * value)
+}
+
+fn head(config: &TrainConfig, lines: &[EpochMetrics]) -> String {
     let title = format!("{} on {}", escape(&config.model), escape(&config.data));
-    let percent = |value: Option<f64>| value.map_or("–".to_string(), |x| format!("{:.2} %", 100.0 * x));
+    let dash = || "–".to_string();
     let rows: String = lines
         .iter()
         .map(|m| {
             format!(
-                "<tr><td>{}<td>{:.4}<td>{}<td>{}<td>{}<td>{:.0}<td>{:.0}</tr>",
+                "<tr><td>{}<td>{:.4}<td>{}<td>{}<td>{}<td>{}<td>{:.0}",
                 m.epoch,
                 m.train_loss,
-                m.val_loss.map_or("–".to_string(), |x| format!("{x:.4}")),
-                percent(m.val_accuracy),
-                percent(m.test_accuracy),
-                m.images_per_second,
+                m.val_loss.map_or_else(dash, |x| format!("{x:.4}")),
+                m.val_accuracy.map_or_else(dash, percent),
+                m.test_accuracy.map_or_else(dash, percent),
+                whole(m.images_per_second as u64),
                 m.seconds
             )
         })
         .collect();
-    let train: Vec<f64> = lines.iter().map(|m| m.train_loss).collect();
+    let training: Vec<f64> = lines.iter().map(|m| m.train_loss).collect();
     let held_out: Vec<f64> = lines.iter().filter_map(|m| m.val_loss).collect();
     let accuracy: Vec<f64> = lines.iter().filter_map(|m| m.val_accuracy).map(|x| 100.0 * x).collect();
-    let loss = curves("loss by epoch", &[("training", "#c33", &train), ("held out", "#36c", &held_out)]);
-    let accuracy = curves("accuracy on held-out images by epoch, %", &[("held out", "#36c", &accuracy)]);
+    let loss = plot(
+        "loss by epoch",
+        &[Curve::new("training", "#c0392b", &training), Curve::new("held out", "#2c6fbb", &held_out)],
+    );
+    let accuracy =
+        plot("accuracy by epoch, %, held-out images", &[Curve::new("held out", "#2c6fbb", &accuracy)]);
+    let result = lines
+        .last()
+        .and_then(|m| m.test_accuracy)
+        .map_or(String::new(), |accuracy| format!("<p><b>{}</b> of the test images.</p>", percent(accuracy)));
     format!(
-        "<!doctype html><meta charset=utf-8><title>{title}</title><style>\
-         body{{font:15px system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em}}\
-         td,th{{padding:.2em .8em;text-align:right}}pre{{background:#f4f4f4;padding:1em}}</style>\
-         <h1>{title}</h1>{loss}{accuracy}<table><tr><th>epoch<th>training loss<th>held-out loss<th>held out<th>test\
-         <th>images/s<th>seconds</tr>{rows}</table><h2>Configuration</h2><pre>{}</pre>",
-        escape(&config.to_toml())
+        "<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>\
+         <h1>{title}</h1>{result}<div class=plots>{loss}{accuracy}</div>\
+         <p class=note>The training loss is of augmented images and counts label smoothing ({}); the held-out loss has \
+         neither, so it may well be the lower one.</p>\
+         <table><tr><th>epoch<th>training loss<th>held-out loss<th>held out<th>test<th>images/s<th>seconds{rows}</table>",
+        config.label_smoothing
     )
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;")
+/// A row for each class, a column for each prediction; the darker, the larger a share of the class.
+fn confusion(classes: &[String], evaluation: &Evaluation) -> String {
+    let name = |class: usize| escape(&classes[class]);
+    let head: String = (0..classes.len()).map(|class| format!("<th>{}", name(class))).collect();
+    let mut rows = String::new();
+    for (class, row) in evaluation.confusion.iter().enumerate() {
+        let all = row.iter().sum::<usize>().max(1) as f64;
+        rows += &format!("<tr><th>{}", name(class));
+        for (prediction, &images) in row.iter().enumerate() {
+            let share = images as f64 / all;
+            // A few mistakes in a thousand should be seen as well as a hundred.
+            let colour = match (images, class == prediction) {
+                (0, _) => "#fafafa".to_string(),
+                (_, true) => format!("rgba(44,111,187,{:.3})", 0.15 + 0.65 * share),
+                (_, false) => format!("rgba(192,57,43,{:.3})", (share.sqrt() * 2.0).clamp(0.1, 0.9)),
+            };
+            let text = if images == 0 { String::new() } else { whole(images as u64) };
+            rows += &format!("<td style='background:{colour}'>{text}");
+        }
+        rows += &format!("<td>{}", percent(evaluation.recall(class)));
+    }
+    format!(
+        "<h2>Test images: class by row, prediction by column</h2>\
+         <table class=confusion><tr><th>{head}<th>found{rows}</table>"
+    )
 }
 
-/// A plot of one or more curves over the epochs, from 1.
-fn curves(title: &str, lines: &[(&str, &str, &[f64])]) -> String {
-    let values = || lines.iter().flat_map(|line| line.2.iter().copied());
-    let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
-    let epochs = lines.iter().map(|line| line.2.len()).max().unwrap_or(0);
-    if epochs == 0 || !low.is_finite() {
-        return String::new();
+/// The pictures that the network was surest of, and wrong.
+fn mistakes(data: &dyn Dataset, evaluation: &Evaluation) -> Result<String> {
+    let mut figures = String::new();
+    for mistake in &evaluation.mistakes {
+        // What is no picture (a series, a volume) has a caption only.
+        let picture = png_bytes(&data.get(mistake.index)?.input).map_or(String::new(), |png| {
+            let text = base64::engine::general_purpose::STANDARD.encode(png);
+            format!("<img alt='' src='data:image/png;base64,{text}'>")
+        });
+        figures += &format!(
+            "<figure>{picture}<figcaption><b>{}</b>, taken for <b>{}</b> at {:.0} %<br>{}</figcaption></figure>",
+            escape(&data.classes()[mistake.class]),
+            escape(&data.classes()[mistake.prediction]),
+            100.0 * mistake.probability,
+            escape(&data.name(mistake.index))
+        );
     }
-    let span = if high > low { high - low } else { 1.0 };
-    let x = |i: usize| 60.0 + 500.0 * if epochs > 1 { i as f64 / (epochs - 1) as f64 } else { 0.5 };
-    let y = |value: f64| 200.0 - 170.0 * (value - low) / span;
-    let mut body = String::new();
-    for (position, (name, colour, values)) in lines.iter().enumerate() {
-        let points: Vec<String> =
-            values.iter().enumerate().map(|(i, &value)| format!("{:.1},{:.1}", x(i), y(value))).collect();
-        body +=
-            &format!("<polyline points='{}' fill=none stroke='{colour}' stroke-width=2 />", points.join(" "));
-        for point in &points {
-            let (cx, cy) = point.split_once(',').unwrap_or(("0", "0"));
-            body += &format!("<circle cx={cx} cy={cy} r=3 fill='{colour}' />");
-        }
-        body += &format!("<text x=570 y={} fill='{colour}'>{name}</text>", 40 + 20 * position);
-    }
-    for value in [low, low + span / 2.0, low + span] {
-        body += &format!("<text x=52 y={:.1} text-anchor=end>{value:.3}</text>", y(value) + 4.0);
-        body += &format!("<line x1=60 x2=560 y1={0:.1} y2={0:.1} stroke='#ddd' />", y(value));
-    }
-    for i in (0..epochs).step_by(epochs.div_ceil(10)) {
-        body += &format!("<text x={:.1} y=222 text-anchor=middle>{}</text>", x(i), i + 1);
-    }
-    format!("<h2>{title}</h2><svg viewBox='0 0 660 230' width=660 font-size=12>{body}</svg>")
+    Ok(match figures.is_empty() {
+        true => "<h2>No mistake on the test images</h2>".to_string(),
+        false => format!("<h2>The surest mistakes</h2><div class=mistakes>{figures}</div>"),
+    })
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\'', "&#39;")
 }

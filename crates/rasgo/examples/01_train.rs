@@ -6,7 +6,7 @@ use rasgo::prelude::*;
 fn main() -> Result<()> {
     let config = TrainConfig { epochs: 1, ..TrainConfig::default() };
     let folder = format!("runs/example-{}", std::process::id());
-    let outcome = train::run(&config, &folder, &mut train::Silent)?;
+    let outcome = Trainer::new().run(&config, &folder, &mut train::Silent)?;
     let test = outcome.test.expect("MNIST has test images");
     println!("{:.2} % of the test images; the run is in {folder}", 100.0 * test.accuracy);
     Ok(())

@@ -4,7 +4,7 @@
 //! use rasgo::prelude::*;
 //!
 //! let config = TrainConfig { epochs: 1, ..TrainConfig::default() };
-//! let outcome = train::run(&config, "runs/first", &mut train::Silent)?;
+//! let outcome = Trainer::new().run(&config, "runs/first", &mut train::Silent)?;
 //! println!("{:.2} % of the test digits", 100.0 * outcome.test.unwrap().accuracy);
 //! # Ok::<(), rasgo::Error>(())
 //! ```
@@ -33,7 +33,7 @@ pub mod prelude {
     pub use crate::data::{self, Dataset, Loader, LoaderOptions, Sample};
     pub use crate::nn::{self, Module, ModuleExt};
     pub use crate::optim::{self, Optimizer};
-    pub use crate::train::{self, TrainConfig};
+    pub use crate::train::{self, TrainConfig, Trainer};
     pub use crate::zoo;
     pub use crate::{DType, Error, Result, Shape, Tensor, no_grad};
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use rasgo::data::{self, Dataset, Loader, LoaderOptions};
-use rasgo::train::{SavedModel, evaluate};
+use rasgo::train::{Evaluation, SavedModel, evaluate};
 use rasgo::{Error, ErrorKind, Result};
 use serde_json::json;
 
@@ -21,25 +21,26 @@ pub(crate) struct Eval {
     json: bool,
 }
 
+/// Evaluates a saved model on data whose images and classes must be its own.
+pub(crate) fn evaluate_on(model: &SavedModel, data: Arc<dyn Dataset>) -> Result<Evaluation> {
+    let (found, wanted) = (data.classes().len(), model.info.classes.len());
+    if found != wanted {
+        return Err(Error::new(ErrorKind::Data, format!("the data has {found} classes, the model {wanted}")));
+    }
+    if data.shape()[..] != model.network.architecture().input[..] {
+        let (found, wanted) = (data.shape(), &model.network.architecture().input);
+        return Err(Error::new(ErrorKind::Data, format!("images of {found} for a model of {wanted:?}")));
+    }
+    let options = LoaderOptions::new().batch_size(250).normalize(model.info.normalize.clone());
+    evaluate(&model.network, &Loader::new(data, options)?)
+}
+
 impl Eval {
     pub(crate) fn run(self) -> Result<()> {
         let model = SavedModel::load(&self.run)?;
-        let splits = data::open(self.data.as_ref().unwrap_or(&model.data))?;
-        let test: Arc<dyn Dataset> = splits.test.unwrap_or(splits.train);
-        if test.classes().len() != model.classes.len() {
-            return Err(Error::new(
-                ErrorKind::Data,
-                format!("the data has {} classes, the model {}", test.classes().len(), model.classes.len()),
-            ));
-        }
-        if test.shape()[..] != model.network.architecture().input[..] {
-            let (found, wanted) = (test.shape(), &model.network.architecture().input);
-            return Err(Error::new(ErrorKind::Data, format!("images of {found} for a model of {wanted:?}")));
-        }
-        let loader =
-            Loader::new(test, LoaderOptions::new().batch_size(250).normalize(model.normalize.clone()))?;
-        let result = evaluate(&model.network, &loader)?;
-        let classes = &model.classes;
+        let splits = data::open(self.data.as_ref().unwrap_or(&model.info.data))?;
+        let result = evaluate_on(&model, splits.test.unwrap_or(splits.train))?;
+        let classes = &model.info.classes;
         let images = |class: usize| result.confusion[class].iter().sum::<usize>();
         if self.json {
             let rows: Vec<_> = (0..classes.len())

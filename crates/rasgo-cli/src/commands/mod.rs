@@ -10,10 +10,12 @@ mod train;
 use clap::Subcommand;
 use rasgo::Result;
 
+pub(crate) use eval::evaluate_on;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Train a network and leave a run folder
-    Train(train::Train),
+    Train(Box<train::Train>),
     /// Measure a trained network on the test images
     Eval(eval::Eval),
     /// Name the class of images

@@ -37,8 +37,10 @@ impl Predict {
             };
             let mut order: Vec<usize> = (0..probabilities.len()).collect();
             order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
-            let best: Vec<(&str, f32)> =
-                order.iter().map(|&class| (model.classes[class].as_str(), probabilities[class])).collect();
+            let best: Vec<(&str, f32)> = order
+                .iter()
+                .map(|&class| (model.info.classes[class].as_str(), probabilities[class]))
+                .collect();
             if self.json {
                 let classes: Vec<_> =
                     best.iter().map(|(name, p)| json!({"name": name, "probability": p})).collect();

@@ -4,84 +4,52 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rasgo::train::{EpochMetrics, Observer, Progress, TrainConfig, resume, run};
+use rasgo::train::{EpochMetrics, Observer, Progress, TrainConfig, Trainer};
 use rasgo::{Error, ErrorKind, Result};
 
+use crate::configuration::Configuration;
 use crate::report;
 use crate::terminal::{print, whole};
 
 /// Options override the file of `--config`.
 #[derive(Debug, Args)]
 pub(crate) struct Train {
-    /// `mnist`, or a folder of IDX files [default: mnist]
-    data: Option<String>,
-    /// A configuration, as the config.toml of a run
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// A model of the zoo, or a model file [default: rasgo-small]
-    #[arg(long, value_name = "NAME or FILE.toml")]
-    model: Option<String>,
-    /// Passes over the training images [default: 4]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
-    epochs: Option<u64>,
-    /// Images of one step [default: 128]
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = positive)]
-    batch_size: Option<usize>,
-    /// The peak of the learning rate [default: 0.01]
-    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = finite)]
-    lr: Option<f64>,
-    /// The seed of weights, order and augmentation [default: 0]
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
-    /// Training images held out for validation [default: 1000]
-    #[arg(long, value_name = "N")]
-    held_out: Option<usize>,
+    #[command(flatten)]
+    configuration: Configuration,
     /// The run folder [default: runs/<data>-<model>-<n>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Go on with a run that was stopped
-    #[arg(
-        long,
-        value_name = "DIR",
-        conflicts_with_all = ["data", "config", "model", "epochs", "batch_size", "lr", "seed", "held_out", "out"]
-    )]
+    /// Go on with a run that was stopped; it has its own configuration
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["Configuration", "out"])]
     resume: Option<PathBuf>,
+    /// Threads that load ahead; with 0 the computing threads make each batch between steps
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=256))]
+    workers: u16,
     /// Print one JSON object with the result, and nothing else, on standard output
     #[arg(long)]
     json: bool,
 }
 
-fn positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("it must be a whole number of 1 or more".to_string()),
-        Ok(n) => Ok(n),
-    }
-}
-
-fn finite(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(x) if x.is_finite() && x > 0.0 => Ok(x),
-        _ => Err("it must be a number above 0".to_string()),
-    }
-}
-
 impl Train {
     pub(crate) fn run(self) -> Result<()> {
         let mut watch = Watch::new()?;
+        let trainer = Trainer::new().workers(usize::from(self.workers));
         let outcome = match &self.resume {
-            Some(folder) => resume(folder, &mut watch)?,
+            Some(folder) => trainer.resume(folder, &mut watch)?,
             None => {
-                let config = self.configuration()?;
+                let config = self.configuration.read()?;
                 let folder = self.out.clone().unwrap_or_else(|| free_folder(&config));
-                run(&config, folder, &mut watch)?
+                trainer.run(&config, folder, &mut watch)?
             }
         };
         watch.bar.finish_and_clear();
         let folder = outcome.folder.display();
         if outcome.was_finished {
             eprintln!("{folder} is finished already: nothing was changed");
-        } else {
-            report::write(&outcome.folder)?;
+        }
+        // A run that was killed between its last line and its report gets the report now.
+        if !outcome.was_finished || !outcome.folder.join("report.html").exists() {
+            report::write(&outcome)?;
         }
         if self.json {
             print(&serde_json::to_string(&outcome.metrics).expect("metrics have a text"));
@@ -100,23 +68,6 @@ impl Train {
         print(&format!("  rasgo predict {folder} mnist:test:42"));
         print(&format!("  rasgo eval {folder}"));
         Ok(())
-    }
-
-    fn configuration(&self) -> Result<TrainConfig> {
-        let mut config = match &self.config {
-            Some(path) => TrainConfig::read(path)?,
-            None => TrainConfig::default(),
-        };
-        macro_rules! take {
-            ($($field:ident),*) => {$(
-                if let Some(value) = &self.$field {
-                    config.$field = value.clone();
-                }
-            )*};
-        }
-        take!(data, model, epochs, batch_size, lr, seed, held_out);
-        config.check()?;
-        Ok(config)
     }
 }
 

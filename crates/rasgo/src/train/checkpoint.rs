@@ -1,4 +1,4 @@
-//! What resume needs, written whole at the start and after every epoch.
+//! What resume needs, written whole at the start, after every epoch, every few minutes, and when a run is stopped.
 //!
 //! `checkpoint/<step>.safetensors` holds weights, state, running means and counters; `checkpoint/latest` names the
 //! one that is complete, and is renamed into place last.
@@ -7,47 +7,69 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rasgo_core::{Error, ErrorKind, Result, Tensor};
+use serde::{Deserialize, Serialize};
 
+use super::weight_mean::WeightMean;
 use crate::formats::{Disk, safetensors};
 use crate::nn::{Item, ItemMut, ModuleExt, walk, walk_mut};
 use crate::optim::Optimizer;
 use crate::zoo::Network;
 
 /// Where a run stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Position {
     /// Epochs that are done.
     pub(super) epoch: u64,
-    /// Steps that are done.
+    /// Steps that are done in the epoch after those.
+    pub(super) epoch_step: u64,
+    /// Steps that are done in all.
     pub(super) step: u64,
+    /// The losses of this epoch's batches.
+    pub(super) loss_sum: f64,
     /// Bytes of `metrics.jsonl` that belong to them.
     pub(super) metrics_bytes: u64,
+    /// Seconds that the run took so far.
+    pub(super) seconds: f64,
+}
+
+/// What training changes.
+pub(super) struct Trained {
+    pub(super) network: Network,
+    /// The mean of the weights, where it is asked for.
+    pub(super) mean: Option<WeightMean>,
+    pub(super) optimizer: Optimizer,
+}
+
+impl Trained {
+    /// The network that is evaluated and saved.
+    pub(super) fn result(&self) -> &Network {
+        self.mean.as_ref().map_or(&self.network, |mean| &mean.network)
+    }
 }
 
 fn folder(run: &Path) -> PathBuf {
     run.join("checkpoint")
 }
 
-pub(super) fn write(
-    disk: &Disk,
-    run: &Path,
-    network: &Network,
-    optimizer: &Optimizer,
-    position: Position,
-    data: u64,
-) -> Result<()> {
-    let mut tensors: Vec<(String, Tensor)> =
-        network.state_dict().into_iter().map(|(name, tensor)| (format!("model/{name}"), tensor)).collect();
-    tensors.extend(optimizer.state().into_iter().map(|(name, tensor)| (format!("optimizer/{name}"), tensor)));
+pub(super) fn write(disk: &Disk, run: &Path, trained: &Trained, position: Position, data: u64) -> Result<()> {
+    let Trained { network, mean, optimizer } = trained;
+    let mut tensors = Vec::new();
+    let mut add = |prefix: &str, part: Vec<(String, Tensor)>| {
+        tensors.extend(part.into_iter().map(|(name, tensor)| (format!("{prefix}/{name}"), tensor)));
+    };
+    add("model", network.state_dict());
+    add("optimizer", optimizer.state());
+    if let Some(mean) = mean {
+        add("mean", mean.network.state_dict());
+    }
     walk(network, |path, item| {
         if let Item::Counter(counter) = item {
             tensors.push((format!("counter/{path}"), Tensor::scalar(counter.get() as i64)));
         }
     });
     let metadata = BTreeMap::from([
-        ("epoch".to_string(), position.epoch.to_string()),
-        ("step".to_string(), position.step.to_string()),
-        ("metrics_bytes".to_string(), position.metrics_bytes.to_string()),
+        ("position".to_string(), serde_json::to_string(&position).expect("a position has a text")),
+        ("architecture".to_string(), network.architecture().to_toml()),
         ("data".to_string(), format!("{data:016x}")),
         ("isa".to_string(), rasgo_core::Isa::current().name().to_string()),
         ("version".to_string(), env!("CARGO_PKG_VERSION").to_string()),
@@ -65,33 +87,37 @@ pub(super) fn write(
 }
 
 /// Takes the latest checkpoint; `None` if the run was stopped before its first.
-pub(super) fn read(
-    run: &Path,
-    network: &mut Network,
-    optimizer: &mut Optimizer,
-    data: u64,
-) -> Result<Option<Position>> {
+pub(super) fn read(run: &Path, trained: &mut Trained, data: u64) -> Result<Option<Position>> {
     let folder = folder(run);
     let Ok(name) = std::fs::read_to_string(folder.join("latest")) else { return Ok(None) };
     let path = folder.join(name.trim());
     let loaded = safetensors::load(&path)?;
-    let number =
-        |key: &str| -> Result<u64> {
-            loaded.metadata.get(key).and_then(|text| text.parse().ok()).ok_or_else(|| {
-                Error::new(ErrorKind::Format, format!("the checkpoint has no {key}")).file(&path)
-            })
-        };
-    if loaded.metadata.get("data").is_none_or(|hash| *hash != format!("{data:016x}")) {
-        return Err(Error::new(ErrorKind::Data, "the data has changed since the run began")
+    let field = |key: &str| {
+        loaded.metadata.get(key).ok_or_else(|| Error::format(&path, format!("the checkpoint has no {key}")))
+    };
+    let changed = |what: &str| {
+        Error::new(ErrorKind::Data, format!("{what} has changed since the run began"))
             .file(&path)
-            .hint("resume with the same data, or begin a new run with --out"));
+            .hint("resume with what it began with, or begin a new run with --out")
+    };
+    if *field("data")? != format!("{data:016x}") {
+        return Err(changed("the data"));
     }
+    let Trained { network, mean, optimizer } = trained;
+    if *field("architecture")? != network.architecture().to_toml() {
+        return Err(changed("the model file"));
+    }
+    let position = serde_json::from_str(field("position")?)
+        .map_err(|error| Error::format(&path, format!("the checkpoint's position is broken: {error}")))?;
     let part = |prefix: &str| -> Vec<(String, Tensor)> {
         let own =
             loaded.tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?, tensor)));
         own.map(|(name, tensor)| (name.to_string(), tensor.clone())).collect()
     };
     network.load_state_dict(&part("model/")).map_err(|error| error.file(&path))?;
+    if let Some(mean) = mean {
+        mean.network.load_state_dict(&part("mean/")).map_err(|error| error.file(&path))?;
+    }
     let mut paths = Vec::new();
     walk(network, |path, item| {
         if let Item::Parameter(_) = item {
@@ -107,9 +133,5 @@ pub(super) fn read(
             counter.set(saved.unwrap_or(0).unsigned_abs());
         }
     });
-    Ok(Some(Position {
-        epoch: number("epoch")?,
-        step: number("step")?,
-        metrics_bytes: number("metrics_bytes")?,
-    }))
+    Ok(Some(position))
 }

@@ -44,8 +44,10 @@ pub struct TrainConfig {
     pub model: String,
     /// Passes over the training images.
     pub epochs: u64,
-    /// Images of one step.
+    /// Images of one forward.
     pub batch_size: usize,
+    /// Batches of one step, whose gradients are averaged: a larger batch than memory holds.
+    pub accumulate: usize,
     /// The peak of the learning rate.
     pub lr: f64,
     /// How the learning rate goes.
@@ -54,9 +56,13 @@ pub struct TrainConfig {
     pub warmup: f64,
     /// Weight decay of filters and matrices; biases and normalisations have none.
     pub weight_decay: f64,
+    /// The largest 2-norm of all gradients together; beyond it they are scaled down. 0 leaves them as they are.
+    pub clip_grad_norm: f64,
+    /// The decay of a running mean of the weights, which is what is evaluated and saved; 0 has none. 0.999 is usual.
+    pub ema: f64,
     /// The share of the target that is spread over all classes.
     pub label_smoothing: f64,
-    /// Training images that are held out for validation; with 0 validation is on the test images' side alone.
+    /// Training images that are held out for validation; with 0 there is none.
     pub held_out: usize,
     /// The seed of weights, order and augmentation.
     pub seed: u64,
@@ -73,10 +79,13 @@ impl Default for TrainConfig {
             model: zoo::DEFAULT.to_string(),
             epochs: 4,
             batch_size: 128,
+            accumulate: 1,
             lr: 0.01,
             schedule: Schedule::OneCycle,
             warmup: 0.25,
             weight_decay: 0.01,
+            clip_grad_norm: 0.0,
+            ema: 0.0,
             label_smoothing: 0.05,
             held_out: 1000,
             seed: 0,
@@ -119,9 +128,14 @@ impl TrainConfig {
         if self.epochs == 0 {
             return wrong("epochs", "0".into(), "give 1 or more");
         }
+        if self.accumulate == 0 {
+            return wrong("accumulate", "0".into(), "give 1 or more batches a step");
+        }
         let numbers = [
             ("learning rate", self.lr, self.lr > 0.0),
             ("weight decay", self.weight_decay, self.weight_decay >= 0.0),
+            ("clip_grad_norm", self.clip_grad_norm, self.clip_grad_norm >= 0.0),
+            ("ema", self.ema, (0.0..1.0).contains(&self.ema)),
             ("label smoothing", self.label_smoothing, (0.0..1.0).contains(&self.label_smoothing)),
             ("warm-up", self.warmup, (0.0..1.0).contains(&self.warmup)),
         ];

@@ -3,7 +3,7 @@
 use rasgo_core::{Error, ErrorKind, Result, no_grad};
 use serde::Serialize;
 
-use crate::data::Loader;
+use crate::data::{Batch, Loader};
 use crate::nn::Module;
 
 /// The result of an evaluation.
@@ -15,7 +15,25 @@ pub struct Evaluation {
     pub loss: f64,
     /// `confusion[class][prediction]`: how many images.
     pub confusion: Vec<Vec<usize>>,
+    /// The wrong predictions that the network was most sure of, surest first, 40 at most.
+    pub mistakes: Vec<Mistake>,
 }
+
+/// An image that was taken for another class.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Mistake {
+    /// Which sample of the data set.
+    pub index: usize,
+    /// Its class.
+    pub class: usize,
+    /// What it was taken for.
+    pub prediction: usize,
+    /// How sure the network was of that, 0..1.
+    pub probability: f64,
+}
+
+/// Mistakes that are kept.
+const MISTAKES: usize = 40;
 
 impl Evaluation {
     /// Of the images of each class, the share that was found.
@@ -38,20 +56,33 @@ pub fn evaluate(network: &dyn Module, loader: &Loader) -> Result<Evaluation> {
     let classes = loader.dataset().classes().len();
     let mut confusion = vec![vec![0; classes]; classes];
     let (mut loss, mut found, mut images) = (0.0, 0usize, 0usize);
+    let mut mistakes = Vec::new();
     for batch in loader.epoch(0) {
-        let batch = batch?;
-        let (size, target) = (batch.len(), batch.target);
-        let logits = no_grad(|| network.forward(batch.input))?;
+        let Batch { input, target, indices } = batch?;
+        let size = indices.len();
+        let logits = no_grad(|| network.forward(input))?;
         loss += f64::from(logits.cross_entropy(&target, Default::default())?.item::<f32>()?) * size as f64;
-        for (&class, guess) in target.as_slice::<i64>()?.iter().zip(logits.argmax_rows()?) {
+        let guesses = logits.argmax_rows()?;
+        let rows = logits.softmax()?;
+        let rows = rows.as_slice::<f32>()?.chunks_exact(classes);
+        for (i, ((&class, prediction), row)) in
+            target.as_slice::<i64>()?.iter().zip(guesses).zip(rows).enumerate()
+        {
             let class = usize::try_from(class).unwrap_or(0);
-            confusion[class][guess] += 1;
-            found += usize::from(class == guess);
+            confusion[class][prediction] += 1;
+            if class == prediction {
+                found += 1;
+            } else {
+                let probability = f64::from(row[prediction]);
+                mistakes.push(Mistake { index: indices[i], class, prediction, probability });
+            }
         }
+        mistakes.sort_by(|a, b| b.probability.total_cmp(&a.probability).then(a.index.cmp(&b.index)));
+        mistakes.truncate(MISTAKES);
         images += size;
     }
     if images == 0 {
         return Err(Error::new(ErrorKind::Data, "there is no image to evaluate on"));
     }
-    Ok(Evaluation { accuracy: ratio(found, images), loss: loss / images as f64, confusion })
+    Ok(Evaluation { accuracy: ratio(found, images), loss: loss / images as f64, confusion, mistakes })
 }

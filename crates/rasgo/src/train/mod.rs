@@ -3,10 +3,14 @@
 mod checkpoint;
 mod config;
 mod evaluate;
-mod run;
+mod observer;
 mod saved_model;
+mod session;
+mod trainer;
+mod weight_mean;
 
 pub use config::{AugmentConfig, TrainConfig};
-pub use evaluate::{Evaluation, evaluate};
-pub use run::{EpochMetrics, Observer, Outcome, Progress, Silent, resume, run};
-pub use saved_model::SavedModel;
+pub use evaluate::{Evaluation, Mistake, evaluate};
+pub use observer::{EpochMetrics, Observer, Outcome, Progress, Silent};
+pub use saved_model::{ModelInfo, SavedModel};
+pub use trainer::Trainer;

@@ -15,13 +15,9 @@ fn json(values: &impl serde::Serialize) -> String {
     serde_json::to_string(values).expect("a list has a text")
 }
 
-/// A trained network with all that a prediction needs.
-///
-/// `predict` may be called from many threads at once.
-#[derive(Debug)]
-pub struct SavedModel {
-    /// The network, in evaluation.
-    pub network: Network,
+/// What a prediction needs besides the network.
+#[derive(Clone, Debug)]
+pub struct ModelInfo {
     /// The classes' names.
     pub classes: Vec<String>,
     /// Mean and deviation of the training images.
@@ -32,22 +28,12 @@ pub struct SavedModel {
     pub data: String,
 }
 
-impl SavedModel {
-    /// The file of a run folder, or the file itself.
-    pub fn file_of(run: impl AsRef<Path>) -> PathBuf {
-        let run = run.as_ref();
-        if run.is_dir() { run.join("model.safetensors") } else { run.to_path_buf() }
-    }
-
-    /// Writes the one file.
-    pub fn save(&self, disk: &Disk, path: impl AsRef<Path>) -> Result<()> {
-        safetensors::save(disk, path, &self.network.state_dict(), &self.metadata())
-    }
-
-    fn metadata(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([
+impl ModelInfo {
+    /// Writes the one file: the weights, and in its metadata the rest.
+    pub fn save(&self, network: &Network, disk: &Disk, path: impl AsRef<Path>) -> Result<()> {
+        let metadata = BTreeMap::from([
             ("format".to_string(), "pt".to_string()),
-            ("rasgo.architecture".to_string(), self.network.architecture().to_toml()),
+            ("rasgo.architecture".to_string(), network.architecture().to_toml()),
             ("rasgo.classes".to_string(), json(&self.classes)),
             ("rasgo.mean".to_string(), json(&self.normalize.mean)),
             ("rasgo.std".to_string(), json(&self.normalize.std)),
@@ -55,7 +41,27 @@ impl SavedModel {
             ("rasgo.data".to_string(), self.data.clone()),
             ("rasgo.version".to_string(), env!("CARGO_PKG_VERSION").to_string()),
             ("rasgo.isa".to_string(), rasgo_core::Isa::current().name().to_string()),
-        ])
+        ]);
+        safetensors::save(disk, path, &network.state_dict(), &metadata)
+    }
+}
+
+/// A trained network with all that a prediction needs.
+///
+/// `predict` may be called from many threads at once.
+#[derive(Debug)]
+pub struct SavedModel {
+    /// The network, in evaluation.
+    pub network: Network,
+    /// The rest.
+    pub info: ModelInfo,
+}
+
+impl SavedModel {
+    /// The file of a run folder, or the file itself.
+    pub fn file_of(run: impl AsRef<Path>) -> PathBuf {
+        let run = run.as_ref();
+        if run.is_dir() { run.join("model.safetensors") } else { run.to_path_buf() }
     }
 
     /// Reads a run folder or a model file.
@@ -79,18 +85,18 @@ impl SavedModel {
         network.load_state_dict(&loaded.tensors).map_err(|error| error.file(&path))?;
         network.eval();
         let numbers = |name: &str| serde_json::from_str::<Vec<f32>>(field(name)?).map_err(broken);
-        Ok(SavedModel {
-            network,
+        let info = ModelInfo {
             classes: serde_json::from_str(field("rasgo.classes")?).map_err(broken)?,
             normalize: Normalize::new(numbers("rasgo.mean")?, numbers("rasgo.std")?)?,
             resize: ResizeRule::from_name(field("rasgo.resize")?)?,
             data: field("rasgo.data")?.clone(),
-        })
+        };
+        Ok(SavedModel { network, info })
     }
 
     /// The probabilities of the classes for an image tensor (C, H, W).
     pub fn predict(&self, image: &Tensor) -> Result<Vec<f32>> {
-        let batch = batch_of(std::slice::from_ref(image), Some(&self.normalize))?;
+        let batch = batch_of(std::slice::from_ref(image), Some(&self.info.normalize))?;
         no_grad(|| self.network.forward(batch)?.softmax()?.to_vec())
     }
 
@@ -104,6 +110,6 @@ impl SavedModel {
         let [channels, height, width] = self.network.architecture().input[..] else {
             return Err(Error::config("the model does not take images"));
         };
-        read_image(path, &ImageOptions::new(channels).size(height, width).rule(self.resize))
+        read_image(path, &ImageOptions::new(channels).size(height, width).rule(self.info.resize))
     }
 }

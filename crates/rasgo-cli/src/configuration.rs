@@ -1,0 +1,168 @@
+//! The options that decide a run's result.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use rasgo::Result;
+use rasgo::optim::{Rule, Schedule};
+use rasgo::train::TrainConfig;
+
+/// What `train` may be told; what is left out has its default, or that of `--config`.
+#[derive(Debug, Args)]
+pub(crate) struct Configuration {
+    /// `mnist`, or a folder of IDX files [default: mnist]
+    data: Option<String>,
+    /// A configuration, as the config.toml of a run
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A model of the zoo, or a model file [default: rasgo-small]
+    #[arg(long, value_name = "NAME or FILE.toml")]
+    model: Option<String>,
+    /// Passes over the training images [default: 4]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
+    epochs: Option<u64>,
+    /// Images of one step [default: 128]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = positive)]
+    batch_size: Option<usize>,
+    /// The peak of the learning rate [default: 0.01]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = finite)]
+    lr: Option<f64>,
+    /// The update rule: sgd (momentum 0.9, Nesterov), adam or adamw [default: adamw]
+    #[arg(long, value_name = "NAME")]
+    optimizer: Option<OptimizerName>,
+    /// How the learning rate goes over the run [default: one-cycle]
+    #[arg(long, value_name = "NAME")]
+    schedule: Option<ScheduleName>,
+    /// Weight decay of filters and matrices [default: 0.01]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = not_negative)]
+    weight_decay: Option<f64>,
+    /// The share of the target that is spread over all classes [default: 0.05]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = share)]
+    label_smoothing: Option<f64>,
+    /// Batches of one step, whose gradients are averaged [default: 1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = positive)]
+    accumulate: Option<usize>,
+    /// Scale the gradients down to this 2-norm where they are larger [default: 0, never]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = not_negative)]
+    clip_grad_norm: Option<f64>,
+    /// The decay of a running mean of the weights, to be evaluated and saved, as 0.999 [default: 0, none]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = share)]
+    ema: Option<f64>,
+    /// The seed of weights, order and augmentation [default: 0]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Training images held out for validation [default: 1000]
+    #[arg(long, value_name = "N")]
+    held_out: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OptimizerName {
+    Sgd,
+    Adam,
+    Adamw,
+}
+
+impl OptimizerName {
+    /// The rule of that name; the numbers are those of the rule before, where it has them.
+    fn rule(self, before: Rule) -> Rule {
+        let (betas, eps) = match before {
+            Rule::Adam { betas, eps } | Rule::AdamW { betas, eps } => (betas, eps),
+            _ => ((0.9, 0.999), 1e-8),
+        };
+        match (self, before) {
+            (OptimizerName::Sgd, Rule::Sgd { .. }) => before,
+            (OptimizerName::Sgd, _) => Rule::Sgd { momentum: 0.9, nesterov: true },
+            (OptimizerName::Adam, _) => Rule::Adam { betas, eps },
+            (OptimizerName::Adamw, _) => Rule::AdamW { betas, eps },
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ScheduleName {
+    Constant,
+    Linear,
+    Cosine,
+    Step,
+    OneCycle,
+}
+
+impl ScheduleName {
+    fn schedule(self) -> Schedule {
+        match self {
+            ScheduleName::Constant => Schedule::Constant,
+            ScheduleName::Linear => Schedule::Linear,
+            ScheduleName::Cosine => Schedule::Cosine,
+            ScheduleName::Step => Schedule::Step,
+            ScheduleName::OneCycle => Schedule::OneCycle,
+        }
+    }
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("it must be a whole number of 1 or more".to_string()),
+        Ok(n) => Ok(n),
+    }
+}
+
+fn finite(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(x) if x.is_finite() && x > 0.0 => Ok(x),
+        _ => Err("it must be a number above 0".to_string()),
+    }
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(x) if x.is_finite() && x >= 0.0 => Ok(x),
+        _ => Err("it must be a number of 0 or more".to_string()),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(x) if (0.0..1.0).contains(&x) => Ok(x),
+        _ => Err("it must be a number from 0 to below 1".to_string()),
+    }
+}
+
+impl Configuration {
+    /// The file of `--config`, or the defaults, with the options over it; checked.
+    pub(crate) fn read(&self) -> Result<TrainConfig> {
+        let mut config = match &self.config {
+            Some(path) => TrainConfig::read(path)?,
+            None => TrainConfig::default(),
+        };
+        macro_rules! take {
+            ($($field:ident),*) => {$(
+                if let Some(value) = &self.$field {
+                    config.$field = value.clone();
+                }
+            )*};
+        }
+        take!(
+            data,
+            model,
+            epochs,
+            batch_size,
+            lr,
+            weight_decay,
+            label_smoothing,
+            accumulate,
+            clip_grad_norm,
+            ema,
+            seed,
+            held_out
+        );
+        if let Some(name) = self.optimizer {
+            config.optimizer = name.rule(config.optimizer);
+        }
+        if let Some(name) = self.schedule {
+            config.schedule = name.schedule();
+        }
+        config.check()?;
+        Ok(config)
+    }
+}
