@@ -151,7 +151,8 @@ pub trait ModuleExt: Visitable {
     /// Sets every tensor from a `state_dict`, rasgo's or PyTorch's.
     ///
     /// # Errors
-    /// If a name is missing or unexpected, or a shape differs: all of them are listed, and nothing is changed.
+    /// If a name is missing or unexpected, or a shape differs: all of them are listed with their shapes, and nothing
+    /// is changed.
     fn load_state_dict(&mut self, tensors: &[(String, Tensor)]) -> Result<()>
     where
         Self: Sized,
@@ -182,7 +183,7 @@ fn load(module: &mut dyn Visitable, tensors: &[(String, Tensor)]) -> Result<()> 
             Item::Name(_) | Item::Counter(_) => return,
         };
         match given.get(path) {
-            None => missing.push(path.to_string()),
+            None => missing.push(format!("{path} {shape}")),
             Some(tensor) if *tensor.shape() != shape => {
                 mismatched.push(format!("{path} is {} in the file and {shape} in the model", tensor.shape()));
             }
@@ -190,7 +191,9 @@ fn load(module: &mut dyn Visitable, tensors: &[(String, Tensor)]) -> Result<()> 
         }
         wanted.insert(path.to_string());
     });
-    let unexpected: Vec<&str> = given.keys().copied().filter(|name| !wanted.contains(*name)).collect();
+    let unexpected: Vec<String> = (given.iter().filter(|(name, _)| !wanted.contains(**name)))
+        .map(|(name, tensor)| format!("{name} {}", tensor.shape()))
+        .collect();
     let mut problems = Vec::new();
     if !missing.is_empty() {
         problems.push(format!("missing: {}", missing.join(", ")));
@@ -199,7 +202,7 @@ fn load(module: &mut dyn Visitable, tensors: &[(String, Tensor)]) -> Result<()> 
         problems.push(format!("unexpected: {}", unexpected.join(", ")));
     }
     if !mismatched.is_empty() {
-        problems.push(mismatched.join(", "));
+        problems.push(format!("of another shape: {}", mismatched.join(", ")));
     }
     if !problems.is_empty() {
         return Err(Error::config(format!("the weights are not this model's: {}", problems.join("; ")))
