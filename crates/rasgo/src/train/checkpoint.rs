@@ -86,6 +86,21 @@ pub(super) fn write(disk: &Disk, run: &Path, trained: &Trained, position: Positi
     Ok(())
 }
 
+/// Removes what a killed run left: files that are not whole, and all checkpoints but the latest.
+pub(super) fn remove_leftovers(disk: &Disk, run: &Path) -> Result<()> {
+    disk.remove_unfinished(run)?;
+    let folder = folder(run);
+    let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(()) };
+    let latest = std::fs::read_to_string(folder.join("latest")).unwrap_or_default();
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if name != "latest" && name != latest.trim() {
+            disk.remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Takes the latest checkpoint; `None` if the run was stopped before its first.
 pub(super) fn read(run: &Path, trained: &mut Trained, data: u64) -> Result<Option<Position>> {
     let folder = folder(run);

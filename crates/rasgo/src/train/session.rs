@@ -109,10 +109,13 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn train(mut self, at: Position, observer: &mut dyn Observer) -> Result<Outcome> {
-        let resume = format!("rasgo train --resume {}", self.folder.display());
-        self.epochs(at, observer).map_err(|error| match error.kind() {
-            ErrorKind::Io => error.hint(format!("mend that, and go on with: {resume}")),
-            ErrorKind::Interrupted => error.hint(format!("go on with: {resume}")),
+        let resume = format!("go on with: rasgo train --resume {}", self.folder.display());
+        self.epochs(at, observer).map_err(|error| match (error.kind(), error.hint_text()) {
+            (ErrorKind::Io, Some(hint)) => {
+                let hint = format!("{hint}; then {resume}");
+                error.hint(hint)
+            }
+            (ErrorKind::Io | ErrorKind::Interrupted, None) => error.hint(resume),
             _ => error,
         })
     }
@@ -146,7 +149,10 @@ impl<'a> Session<'a> {
                 self.save_model()?;
             }
             let line = serde_json::to_string(&metrics).expect("metrics have a text");
-            self.trainer.disk.append_line(self.folder.join("metrics.jsonl"), &line)?;
+            let path = self.folder.join("metrics.jsonl");
+            self.trainer.disk.append_line(&path, &line)?;
+            // The checkpoint will say how long the file is.
+            self.trainer.disk.sync(&path)?;
             at.metrics_bytes += line.len() as u64 + 1;
             at.loss_sum = 0.0;
             self.write_checkpoint(at)?;

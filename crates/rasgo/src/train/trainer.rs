@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rasgo_core::{Error, ErrorKind, Result};
 
-use super::checkpoint::Position;
+use super::checkpoint::{self, Position};
 use super::config::TrainConfig;
 use super::observer::{EpochMetrics, Observer, Outcome};
 use super::session::Session;
@@ -116,7 +116,7 @@ impl Trainer {
             return Ok(was_finished(metrics));
         }
         let mut session = Session::new(self, &config, self.splits(&config)?, folder)?;
-        self.disk.remove_unfinished(folder)?;
+        checkpoint::remove_leftovers(&self.disk, folder)?;
         let at = session.read_checkpoint()?.unwrap_or_default();
         let metrics = folder.join("metrics.jsonl");
         if metrics.exists() {

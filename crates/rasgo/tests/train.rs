@@ -1,0 +1,258 @@
+//! Training on a small data set of one's own: what may change a result, and what may not.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rasgo::ErrorKind;
+use rasgo::data::Splits;
+use rasgo::formats::Disk;
+use rasgo::optim::{Rule, Schedule};
+use rasgo::prelude::*;
+use rasgo::train::{AugmentConfig, Observer, Outcome, Progress, Silent};
+
+/// Bright upper or lower halves.
+struct Halves {
+    shape: Shape,
+    classes: Vec<String>,
+    len: usize,
+}
+
+impl Dataset for Halves {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn get(&self, index: usize) -> Result<Sample> {
+        let label = index % 2;
+        let pixels = (0..64).map(|i| {
+            let bright = usize::from(i < 32) == label;
+            (usize::from(bright) * 150 + (i * 31 + index * 17) % 90) as u8
+        });
+        Ok(Sample { input: Tensor::from_vec(pixels.collect(), [1, 8, 8])?, label: label as i64 })
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn shape(&self) -> &Shape {
+        &self.shape
+    }
+}
+
+fn halves(len: usize) -> Arc<dyn Dataset> {
+    Arc::new(Halves { shape: [1, 8, 8].into(), classes: vec!["lower".into(), "upper".into()], len })
+}
+
+const LAYERS: &str = r#"
+input = [1, 8, 8]
+[[layer]]
+type = "Conv2d"
+out_channels = 4
+kernel_size = 3
+[[layer]]
+type = "BatchNorm2d"
+[[layer]]
+type = "ReLU"
+[[layer]]
+type = "MaxPool2d"
+kernel_size = 2
+[[layer]]
+type = "Flatten"
+[[layer]]
+type = "Dropout"
+p = 0.2
+[[layer]]
+type = "Linear"
+"#;
+
+struct Place {
+    folder: tempfile::TempDir,
+    config: TrainConfig,
+}
+
+impl Place {
+    fn new() -> Place {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("net.toml");
+        std::fs::write(&model, LAYERS).unwrap();
+        let config = TrainConfig {
+            data: "halves".into(),
+            model: model.to_str().unwrap().into(),
+            epochs: 2,
+            batch_size: 8,
+            held_out: 10,
+            seed: 3,
+            ..TrainConfig::default()
+        };
+        Place { folder, config }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn run(&self, name: &str) -> Outcome {
+        trainer().run(&self.config, self.path(name), &mut Silent).unwrap()
+    }
+}
+
+fn trainer() -> Trainer {
+    let description = "halves".to_string();
+    Trainer::new().data(Splits { train: halves(60), test: Some(halves(20)), description })
+}
+
+/// Stops after a number of steps.
+struct StopAfter(u64);
+
+impl Observer for StopAfter {
+    fn step(&mut self, _: Progress) -> bool {
+        self.0 -= 1;
+        self.0 > 0
+    }
+}
+
+fn all_lines(folder: &Path) -> usize {
+    std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap().lines().count()
+}
+
+#[test]
+fn a_run_that_is_stopped_after_any_step_goes_on_to_the_same_bits() {
+    let mut place = Place::new();
+    place.config.accumulate = 2;
+    place.config.ema = 0.9;
+    place.config.clip_grad_norm = 0.5;
+    let whole = place.run("whole").metrics;
+    assert_eq!(whole.step, 6, "50 images, 16 a step, two epochs");
+    for stop in 1..=6 {
+        let folder = place.path(&format!("stopped{stop}"));
+        let error = trainer().run(&place.config, &folder, &mut StopAfter(stop)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Interrupted);
+        assert!(error.hint_text().unwrap().contains("--resume"), "{error}");
+        let metrics = trainer().resume(&folder, &mut Silent).unwrap().metrics;
+        assert_eq!(metrics.weights_hash, whole.weights_hash, "stopped after step {stop}");
+        assert_eq!(metrics.train_loss, whole.train_loss);
+        assert_eq!(all_lines(&folder), 2);
+    }
+    assert!(trainer().resume(place.path("whole"), &mut Silent).unwrap().was_finished);
+    std::fs::remove_file(place.path("whole/model.safetensors")).unwrap();
+    assert!(trainer().resume(place.path("whole"), &mut Silent).unwrap().was_finished);
+    assert!(place.path("whole/model.safetensors").exists(), "a lost model is written again");
+}
+
+#[test]
+fn workers_and_checkpoints_change_no_bit() {
+    let mut place = Place::new();
+    place.config.augment = AugmentConfig { rotation: 20.0, scale: 0.2, shift: 1.0 };
+    let whole = place.run("whole").metrics.weights_hash;
+    for workers in [1, 4] {
+        let often = trainer().workers(workers).checkpoint_every(Duration::ZERO);
+        let metrics =
+            often.run(&place.config, place.path(&format!("w{workers}")), &mut Silent).unwrap().metrics;
+        assert_eq!(metrics.weights_hash, whole, "{workers} workers");
+    }
+    place.config.augment.rotation = 21.0;
+    assert_ne!(place.run("other").metrics.weights_hash, whole);
+}
+
+#[test]
+fn whatever_write_fails_the_run_can_go_on_to_the_same_bits() {
+    let mut place = Place::new();
+    place.config.epochs = 1;
+    place.config.batch_size = 24;
+    let counting = Disk::default();
+    let often = || trainer().checkpoint_every(Duration::ZERO);
+    let outcome =
+        often().disk(counting.clone()).run(&place.config, place.path("whole"), &mut Silent).unwrap();
+    let whole = outcome.metrics.weights_hash;
+    let operations = counting.operations();
+    assert!(operations > 40, "{operations}");
+    type Fault = fn(u64) -> Disk;
+    for (name, fault) in [("full", Disk::failing_at as Fault), ("crash", Disk::crashing_at as Fault)] {
+        for n in 1..=operations {
+            let folder = place.path(&format!("{name}{n}"));
+            let result = often().disk(fault(n)).run(&place.config, &folder, &mut Silent);
+            if let Err(error) = &result {
+                assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+                assert!(error.to_string().contains(name_of(&folder)), "{error}");
+            }
+            let again = match folder.join("config.toml").exists() {
+                true => {
+                    // Going on may meet the same fault.
+                    let _ = often().disk(fault(n.div_ceil(3))).resume(&folder, &mut Silent);
+                    trainer().resume(&folder, &mut Silent)
+                }
+                false => trainer().run(&place.config, &folder, &mut Silent),
+            };
+            let metrics = again.unwrap_or_else(|error| panic!("{name} {n}: {error}")).metrics;
+            assert_eq!(metrics.weights_hash, whole, "{name} {n}");
+            assert_eq!(all_lines(&folder), 1, "{name} {n}");
+            let model = train::SavedModel::load(&folder).unwrap();
+            assert_eq!(rasgo::formats::weights_hash(&model.network.state_dict()).unwrap(), whole);
+        }
+    }
+}
+
+fn name_of(folder: &Path) -> &str {
+    folder.file_name().unwrap().to_str().unwrap()
+}
+
+#[test]
+fn a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_checkpoint() {
+    let mut place = Place::new();
+    place.config.lr = 1e30;
+    place.config.schedule = Schedule::Constant;
+    place.config.warmup = 0.0;
+    let folder = place.path("nan");
+    let error = trainer().run(&place.config, &folder, &mut Silent).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFinite);
+    let text = error.to_string();
+    assert!(text.contains("at step ") && text.contains("--lr") && text.contains("checkpoint"), "{text}");
+    assert!(!folder.join("model.safetensors").exists());
+    let latest = std::fs::read_to_string(folder.join("checkpoint/latest")).unwrap();
+    let checkpoint = rasgo::formats::safetensors::load(folder.join("checkpoint").join(latest)).unwrap();
+    for (name, tensor) in checkpoint.tensors {
+        assert!(tensor.to_f64_vec().unwrap().iter().all(|x| x.is_finite()), "{name}");
+    }
+}
+
+#[test]
+fn accumulated_batches_step_like_one_large_batch() {
+    let mut place = Place::new();
+    // Statistics and dropout depend on the batch: leave them out.
+    let lines: Vec<&str> =
+        LAYERS.split("[[layer]]").filter(|part| !part.contains("Norm") && !part.contains("Drop")).collect();
+    std::fs::write(place.path("net.toml"), lines.join("[[layer]]")).unwrap();
+    place.config.optimizer = Rule::Sgd { momentum: 0.9, nesterov: false };
+    place.config.batch_size = 16;
+    let large = weights(&place.run("large"));
+    place.config.batch_size = 4;
+    place.config.accumulate = 4;
+    let small = weights(&place.run("small"));
+    let first = weights(&{
+        place.config.seed += 1;
+        place.run("seed")
+    });
+    let distance = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(distance(&large, &small) < 1e-5, "{}", distance(&large, &small));
+    assert!(distance(&large, &first) > 1e-2);
+}
+
+fn weights(outcome: &Outcome) -> Vec<f32> {
+    let model = train::SavedModel::load(&outcome.folder).unwrap();
+    model.network.state_dict().iter().flat_map(|(_, tensor)| tensor.to_vec::<f32>().unwrap()).collect()
+}
+
+#[test]
+fn changed_data_or_a_changed_model_file_is_not_resumed() {
+    let place = Place::new();
+    let folder = place.path("run");
+    trainer().run(&place.config, &folder, &mut StopAfter(2)).unwrap_err();
+    let other = Splits { train: halves(58), test: None, description: "other".into() };
+    let error = Trainer::new().data(other).resume(&folder, &mut Silent).unwrap_err();
+    assert!(error.to_string().contains("the data has changed"), "{error}");
+    std::fs::write(place.path("net.toml"), LAYERS.replace("p = 0.2", "p = 0.3")).unwrap();
+    let error = trainer().resume(&folder, &mut Silent).unwrap_err();
+    assert!(error.to_string().contains("the model file has changed"), "{error}");
+}
