@@ -194,6 +194,26 @@ impl Meta {
         }
     }
 
+    /// The axes in the order of memory, the outermost first.
+    pub fn memory_order(&self) -> SmallVec<[usize; 6]> {
+        let rank = self.shape.len();
+        match self.layout {
+            Layout::Plain => (0..rank).collect(),
+            Layout::ChannelsLast => [0].into_iter().chain(2..rank).chain([1]).collect(),
+        }
+    }
+
+    /// The distance in memory between neighbours along each axis.
+    pub fn strides(&self) -> SmallVec<[usize; 6]> {
+        let mut strides = SmallVec::from_elem(0, self.shape.len());
+        let mut stride = 1;
+        for &axis in self.memory_order().iter().rev() {
+            strides[axis] = stride;
+            stride *= self.shape[axis];
+        }
+        strides
+    }
+
     /// Bytes of all elements.
     pub fn bytes(&self) -> usize {
         self.shape.elements() * self.dtype.size()

@@ -58,7 +58,7 @@ pub struct Saves {
 /// The layout that an op's kernels read and write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LayoutRule {
-    /// Any, as long as all inputs of the same rank agree; the outputs are the same.
+    /// Any, as long as all inputs of the first one's rank agree (on channels-last, if one is); the outputs are the same.
     Same,
     /// The inputs at these positions are channels-last; the others are plain.
     ChannelsLast(Mask),
@@ -306,15 +306,19 @@ fn run(
     let fail = |error: Error| scope::annotate(error.op(op.name()).at(at));
     let rule = op.layout();
     let shape_only = inputs.iter().any(Tensor::is_shape_only);
+    // Where maps meet, the plain one is brought to the others' order: what comes next wants that too.
+    let rank = inputs[0].shape().len();
+    let mut peers = inputs.iter().filter(|input| input.shape().len() == rank);
+    let common =
+        if peers.any(|x| x.layout() == Layout::ChannelsLast) { Layout::ChannelsLast } else { Layout::Plain };
     for position in 0..inputs.len() {
         let wanted = match rule {
-            LayoutRule::Same => inputs[0].meta().layout,
+            LayoutRule::Same => common,
             LayoutRule::ChannelsLast(maps) if maps.has(position) => Layout::ChannelsLast,
             LayoutRule::ChannelsLast(_) | LayoutRule::Plain => Layout::Plain,
             LayoutRule::AsIs => continue,
         };
-        let same_rank = inputs[position].shape().len() == inputs[0].shape().len();
-        if rule != LayoutRule::Same || same_rank {
+        if rule != LayoutRule::Same || inputs[position].shape().len() == rank {
             let input = std::mem::replace(&mut inputs[position], Tensor::placeholder());
             inputs[position] = to_layout(input, wanted);
         }

@@ -50,6 +50,15 @@ impl Buffer {
         acquire(bytes)
     }
 
+    /// A buffer of `len` zeros for what lives as long as a model: memory of its own, even where the pool has some, so
+    /// that it does not take what every step needs again.
+    pub fn lasting<T: Element>(len: usize) -> Buffer {
+        let bytes = len.checked_mul(size_of::<T>()).expect("a buffer's size fits in memory");
+        let class = size_class(bytes);
+        POOL.live_bytes.fetch_add(class as u64, Ordering::Relaxed);
+        Buffer { ptr: from_system(class), bytes, class }
+    }
+
     /// A buffer of `len` zeros.
     pub fn zeroed<T: Element>(len: usize) -> Buffer {
         let buffer = Buffer::new::<T>(len);
@@ -153,18 +162,21 @@ fn acquire(bytes: usize) -> Buffer {
             POOL.idle_bytes.fetch_sub(class as u64, Ordering::Relaxed);
             ptr
         }
-        None => {
-            POOL.misses.fetch_add(1, Ordering::Relaxed);
-            // SAFETY: the layout's size is at least 64.
-            let raw = unsafe { alloc_zeroed(layout(class)) };
-            NonNull::new(raw).unwrap_or_else(|| handle_alloc_error(layout(class)))
-        }
+        None => from_system(class),
     };
     if POOL.poison.load(Ordering::Relaxed) {
         // SAFETY: `class` bytes are ours. All-ones bytes are a NaN in f32 and f64, and -1 in integers.
         unsafe { ptr.as_ptr().write_bytes(0xff, class) };
     }
     Buffer { ptr, bytes, class }
+}
+
+/// Memory of zeros.
+fn from_system(class: usize) -> NonNull<u8> {
+    POOL.misses.fetch_add(1, Ordering::Relaxed);
+    // SAFETY: the layout's size is at least 64.
+    let raw = unsafe { alloc_zeroed(layout(class)) };
+    NonNull::new(raw).unwrap_or_else(|| handle_alloc_error(layout(class)))
 }
 
 fn release(ptr: NonNull<u8>, class: usize) {

@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::settings;
+use crate::buffer::{ALIGN, Element};
+use crate::{Buffer, settings};
 
 /// How long an idle worker looks for work before it parks.
 const SPIN: Duration = Duration::from_micros(50);
@@ -29,13 +30,59 @@ pub const MAX_THREADS: usize = 256;
 ///
 /// A panic in a task is raised again on the caller once all threads have left the region.
 pub fn parallel<F: Fn(usize) + Sync>(tasks: usize, body: F) {
-    let threads = settings::threads().min(tasks).min(MAX_THREADS);
+    seated(region_threads(tasks), tasks, |task, _| body(task));
+}
+
+/// As [`parallel`], with `bytes` of memory for each thread. It is taken before the region begins, for as many threads
+/// as may come: how much a step takes from the buffer pool does not depend on who comes in time.
+pub fn parallel_scratch<F: Fn(usize, Scratch<'_>) + Sync>(tasks: usize, bytes: usize, body: F) {
+    let threads = region_threads(tasks);
+    let each = Scratch::bytes::<u8>(bytes);
+    let mut memory = Buffer::new::<u8>(threads * each);
+    let memory = SharedMut::new(memory.as_mut_slice::<u8>());
+    seated(threads, tasks, |task, seat| {
+        // SAFETY: at any time one thread has this seat, and it runs one task.
+        body(task, Scratch { rest: unsafe { memory.slice(seat * each, each) } });
+    });
+}
+
+/// Memory of one thread, handed out piece by piece. Its contents are unspecified, not undefined.
+#[derive(Debug)]
+pub struct Scratch<'a> {
+    rest: &'a mut [u8],
+}
+
+impl<'a> Scratch<'a> {
+    /// What [`take`](Scratch::take) uses up for `len` elements.
+    pub fn bytes<T: Element>(len: usize) -> usize {
+        (len * size_of::<T>()).next_multiple_of(ALIGN)
+    }
+
+    /// The next `len` elements.
+    ///
+    /// # Panics
+    /// If less than that is left.
+    pub fn take<T: Element>(&mut self, len: usize) -> &'a mut [T] {
+        let (piece, rest) = std::mem::take(&mut self.rest).split_at_mut(Self::bytes::<T>(len));
+        self.rest = rest;
+        // SAFETY: the whole is aligned to `ALIGN` and pieces are multiples of it; any bytes are values of an
+        // `Element`, and the piece holds `len` of them.
+        unsafe { std::slice::from_raw_parts_mut(piece.as_mut_ptr().cast(), len) }
+    }
+}
+
+fn region_threads(tasks: usize) -> usize {
+    settings::threads().min(tasks).min(MAX_THREADS)
+}
+
+/// Runs `body(task, seat)`; no two threads that run tasks have the same seat, and seats are less than `threads`.
+fn seated<F: Fn(usize, usize) + Sync>(threads: usize, tasks: usize, body: F) {
     if threads <= 1 || !POOL.run(threads, tasks, &body) {
         let _flush = FlushDenormals::new();
         for task in 0..tasks {
             // SAFETY: the closure is alive. The call is the pool's own: inlined here, arithmetic could be moved
             // before the flush, and one thread would see denormals that two do not.
-            unsafe { call::<F>((&raw const body).cast(), task) };
+            unsafe { call::<F>((&raw const body).cast(), task, 0) };
         }
     }
 }
@@ -102,7 +149,7 @@ impl<'a, T> SharedMut<'a, T> {
 #[derive(Clone, Copy)]
 struct Job {
     body: *const (),
-    call: unsafe fn(*const (), usize),
+    call: unsafe fn(*const (), usize, usize),
     tasks: usize,
     seats: u64,
 }
@@ -135,7 +182,7 @@ static POOL: LazyLock<Pool> = LazyLock::new(|| Pool {
     busy: AtomicBool::new(false),
     state: AtomicU64::new(0),
     next: AtomicUsize::new(0),
-    job: UnsafeCell::new(Job { body: std::ptr::null(), call: call::<fn(usize)>, tasks: 0, seats: 0 }),
+    job: UnsafeCell::new(Job { body: std::ptr::null(), call: call::<fn(usize, usize)>, tasks: 0, seats: 0 }),
     panic: Mutex::new(None),
     workers: AtomicUsize::new(0),
     parked: AtomicUsize::new(0),
@@ -147,14 +194,14 @@ static POOL: LazyLock<Pool> = LazyLock::new(|| Pool {
 /// # Safety
 /// `body` points to a live `F`.
 #[inline(never)]
-unsafe fn call<F: Fn(usize)>(body: *const (), task: usize) {
+unsafe fn call<F: Fn(usize, usize)>(body: *const (), task: usize, seat: usize) {
     // SAFETY: the caller's promise.
-    unsafe { (*body.cast::<F>())(task) }
+    unsafe { (*body.cast::<F>())(task, seat) }
 }
 
 impl Pool {
     /// Runs the region if the pool is free; `false` if it is not, and nothing was run.
-    fn run<F: Fn(usize) + Sync>(&'static self, threads: usize, tasks: usize, body: &F) -> bool {
+    fn run<F: Fn(usize, usize) + Sync>(&'static self, threads: usize, tasks: usize, body: &F) -> bool {
         if self.busy.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             return false;
         }
@@ -173,7 +220,7 @@ impl Pool {
                 self.wake.notify_one();
             }
         }
-        self.take_tasks(job);
+        self.take_tasks(job, 0);
         let mut state = self.state.fetch_and(!OPEN, Ordering::AcqRel);
         let mut spins = 0u32;
         while state & INSIDE != 0 {
@@ -194,7 +241,7 @@ impl Pool {
         true
     }
 
-    fn take_tasks(&self, job: Job) {
+    fn take_tasks(&self, job: Job, seat: usize) {
         let _flush = FlushDenormals::new();
         let run = || {
             loop {
@@ -203,7 +250,7 @@ impl Pool {
                     break;
                 }
                 // SAFETY: the region's owner keeps the closure alive until everyone inside has left.
-                unsafe { (job.call)(job.body, task) };
+                unsafe { (job.call)(job.body, task, seat) };
             }
         };
         if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
@@ -233,15 +280,17 @@ impl Pool {
         loop {
             let state = self.wait(seen);
             seen = state / REGION;
-            if let Some(job) = self.join(state) {
-                self.take_tasks(job);
+            if let Some((job, seat)) = self.join(state) {
+                self.take_tasks(job, seat);
                 self.state.fetch_sub(1, Ordering::AcqRel);
             }
         }
     }
 
-    /// Enters the region of `state`, unless it has closed or its seats are taken.
-    fn join(&self, mut state: u64) -> Option<Job> {
+    /// Enters the region of `state`, unless it has closed or its seats are taken; gives the seat. A seat is taken anew
+    /// only when somebody has left, and whoever leaves has seen that there are no more tasks: so no two threads run
+    /// tasks on one seat.
+    fn join(&self, mut state: u64) -> Option<(Job, usize)> {
         let region = state / REGION;
         while state & OPEN != 0 && state / REGION == region {
             match self.state.compare_exchange_weak(state, state + 1, Ordering::AcqRel, Ordering::Acquire) {
@@ -249,7 +298,7 @@ impl Pool {
                     // SAFETY: we are inside, so the owner does not touch the job until we leave.
                     let job = unsafe { *self.job.get() };
                     if before & INSIDE < job.seats {
-                        return Some(job);
+                        return Some((job, (before & INSIDE) as usize + 1));
                     }
                     self.state.fetch_sub(1, Ordering::AcqRel);
                     return None;
@@ -367,6 +416,25 @@ mod tests {
                 });
                 assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 20), "{threads} {tasks}");
             }
+        }
+    }
+
+    #[test]
+    fn scratch_belongs_to_one_task_at_a_time() {
+        for threads in [1, 2, 3, 8] {
+            with_threads(threads, || {
+                for _ in 0..50 {
+                    let bytes = Scratch::bytes::<u32>(37) + Scratch::bytes::<u8>(3);
+                    parallel_scratch(40, bytes, |task, mut scratch| {
+                        let (words, rest) = (scratch.take::<u32>(37), scratch.take::<u8>(3));
+                        words.fill(task as u32);
+                        rest.fill(task as u8);
+                        std::thread::yield_now();
+                        assert!(words.iter().all(|&word| word == task as u32));
+                        assert!(rest.iter().all(|&byte| byte == task as u8));
+                    });
+                }
+            });
         }
     }
 

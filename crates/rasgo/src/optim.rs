@@ -209,7 +209,7 @@ impl Update {
             Rule::Adam { .. } | Rule::AdamW { .. } => 2,
         };
         while slots.len() < slots_wanted {
-            slots.push(Tensor::zeros(grad.shape().clone(), grad.dtype())?);
+            slots.push(Tensor::lasting_zeros(grad.shape().clone()));
         }
         let g = grad.as_slice::<f32>()?;
         match slots.as_mut_slice() {

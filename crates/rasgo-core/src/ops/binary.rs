@@ -19,8 +19,6 @@ struct Arithmetic {
 /// z = a op b; axes are aligned at the end, and an axis of size 1 is repeated.
 #[track_caller]
 pub fn binary(op: Binary, a: Tensor, b: Tensor) -> Result<Tensor> {
-    // Channels-last stays where both are maps of one shape; broadcasting works on plain tensors.
-    let (a, b) = if a.shape() == b.shape() { (a, b) } else { (a.to_plain(), b.to_plain()) };
     let same = a.shape() == b.shape();
     apply(Arithmetic { op, same }, [a, b])
 }
@@ -42,16 +40,20 @@ pub(crate) fn broadcast_shape(a: &Shape, b: &Shape) -> Result<Shape> {
         .collect()
 }
 
-/// Strides for reading `shape` as `target`: 0 along repeated axes.
-pub(crate) fn broadcast_strides(shape: &Shape, target: &Shape) -> SmallVec<[usize; 6]> {
-    let own = shape.strides();
-    let missing = target.len() - shape.len();
-    (0..target.len())
-        .map(|axis| match axis.checked_sub(missing) {
-            Some(i) if shape[i] != 1 => own[i],
-            _ => 0,
-        })
-        .collect()
+/// Strides for reading `meta` as `target`, in the order of the target's memory: 0 along repeated axes.
+fn broadcast_strides(meta: &Meta, target: &Meta) -> SmallVec<[usize; 6]> {
+    let own = meta.strides();
+    let missing = target.shape.len() - meta.shape.len();
+    let stride = |axis: usize| match axis.checked_sub(missing) {
+        Some(i) if meta.shape[i] != 1 => own[i],
+        _ => 0,
+    };
+    target.memory_order().into_iter().map(stride).collect()
+}
+
+/// The sizes of the axes in the order of memory.
+fn memory_sizes(meta: &Meta) -> SmallVec<[usize; 6]> {
+    meta.memory_order().into_iter().map(|axis| meta.shape[axis]).collect()
 }
 
 impl Op for Arithmetic {
@@ -71,10 +73,17 @@ impl Op for Arithmetic {
         if inputs[0].shape == inputs[1].shape {
             return Ok(Metas::from_iter([inputs[0].clone()]));
         }
-        Ok(Metas::from_iter([Meta::plain(
-            broadcast_shape(&inputs[0].shape, &inputs[1].shape)?,
-            inputs[0].dtype,
-        )]))
+        let shape = broadcast_shape(&inputs[0].shape, &inputs[1].shape)?;
+        // A map stays channels-last beside whatever is repeated over it.
+        let map = |input: &Meta| input.layout == Layout::ChannelsLast && input.shape.len() == shape.len();
+        let channels_last = inputs.iter().any(map);
+        let dtype = inputs[0].dtype;
+        let meta = if channels_last { Meta::channels_last(shape, dtype) } else { Meta::plain(shape, dtype) };
+        Ok(Metas::from_iter([meta]))
+    }
+
+    fn layout(&self) -> LayoutRule {
+        if self.same { LayoutRule::Same } else { LayoutRule::AsIs }
     }
 
     fn in_place(&self) -> Option<usize> {
@@ -83,7 +92,7 @@ impl Op for Arithmetic {
 
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
         let (a, b) = (&inputs[0], &inputs[1]);
-        let shape = outputs[0].meta().shape.clone();
+        let meta = outputs[0].meta().clone();
         float!(a.meta().dtype, T => {
             let dst = outputs[0].values::<T>();
             if a.is_donated() {
@@ -91,10 +100,10 @@ impl Op for Arithmetic {
             } else if a.meta().shape == b.meta().shape {
                 elementwise::binary(self.op, a.values::<T>(), b.values::<T>(), dst);
             } else {
-                let a_strides = broadcast_strides(&a.meta().shape, &shape);
-                let b_strides = broadcast_strides(&b.meta().shape, &shape);
+                let (a_strides, b_strides) =
+                    (broadcast_strides(a.meta(), &meta), broadcast_strides(b.meta(), &meta));
                 let (a, b) = (a.values::<T>(), b.values::<T>());
-                elementwise::binary_broadcast(self.op, &shape, a, &a_strides, b, &b_strides, dst);
+                elementwise::binary_broadcast(self.op, &memory_sizes(&meta), a, &a_strides, b, &b_strides, dst);
             }
         });
     }
@@ -232,7 +241,7 @@ impl Op for Broadcast {
 
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
         float!(inputs[0].meta().dtype, T => {
-            let strides = broadcast_strides(&inputs[0].meta().shape, &self.0);
+            let strides = broadcast_strides(inputs[0].meta(), outputs[0].meta());
             elementwise::copy_strided(&self.0, inputs[0].values::<T>(), &strides, outputs[0].values::<T>());
         });
     }
@@ -257,6 +266,21 @@ mod tests {
         }
         let divisor = normal([2, 1], 3).square().unwrap().add_scalar(1.0).unwrap();
         check(&[normal([4, 2, 3], 1), divisor], |x| &x[0] / &x[1]);
+    }
+
+    #[test]
+    fn a_map_stays_channels_last_and_has_the_same_values() {
+        for shape in [vec![1, 3, 1, 1], vec![1, 1, 4, 5], vec![2, 1, 1, 5], vec![3, 1, 1], vec![2, 3, 4, 5]] {
+            let (x, b) = (normal([2, 3, 4, 5], 1), normal(shape, 2));
+            let map = x.clone().to_channels_last();
+            let expected = (&x - &b).unwrap().to_vec::<f64>().unwrap();
+            let found = (&map - &b).unwrap();
+            assert_eq!(found.layout(), Layout::ChannelsLast);
+            assert_eq!(found.to_vec::<f64>().unwrap(), expected);
+            let expected: Vec<f64> = (&b - &x).unwrap().to_vec().unwrap();
+            assert_eq!((&b - &map).unwrap().to_vec::<f64>().unwrap(), expected);
+            check(&[map, b], |x| &x[0] * &x[1]);
+        }
     }
 
     #[test]

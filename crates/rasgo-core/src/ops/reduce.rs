@@ -21,16 +21,20 @@ impl Op for SumAxes {
         expect_float(inputs)?;
         let sizes: Shape =
             inputs[0].shape.iter().zip(&self.0).map(|(&size, &gone)| if gone { 1 } else { size }).collect();
-        Ok(Metas::from_iter([Meta::plain(sizes, inputs[0].dtype)]))
+        Ok(Metas::from_iter([inputs[0].with_shape(sizes)]))
     }
 
     fn layout(&self) -> LayoutRule {
-        LayoutRule::Plain
+        LayoutRule::AsIs
     }
 
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
-        float!(inputs[0].meta().dtype, T => {
-            reduce::sum_axes(&inputs[0].meta().shape, &self.0, inputs[0].values::<T>(), outputs[0].values::<T>());
+        let meta = inputs[0].meta();
+        let order = meta.memory_order();
+        let sizes: Vec<usize> = order.iter().map(|&axis| meta.shape[axis]).collect();
+        let gone: Vec<bool> = order.iter().map(|&axis| self.0[axis]).collect();
+        float!(meta.dtype, T => {
+            reduce::sum_axes(&sizes, &gone, inputs[0].values::<T>(), outputs[0].values::<T>());
         });
     }
 
@@ -128,6 +132,18 @@ mod tests {
         check(&[normal([2, 3, 4], 1)], |x| x[0].sum());
         check(&[normal([2, 3, 4], 1)], |x| x[0].mean_axes(&[0, 2], true));
         check(&[normal([2, 3, 4], 1)], |x| x[0].sum_axes(&[1], false));
+    }
+
+    #[test]
+    fn a_map_is_summed_as_it_lies_and_keeps_the_axes_in_order() {
+        let x = normal([2, 3, 4, 5], 1);
+        let map = x.clone().to_channels_last();
+        for axes in [vec![0], vec![1], vec![2, 3], vec![0, 2, 3], vec![1, 3], vec![0, 1, 2, 3]] {
+            let expected = x.sum_axes(&axes, true).unwrap().to_vec::<f64>().unwrap();
+            let found = map.sum_axes(&axes, true).unwrap().to_vec::<f64>().unwrap();
+            assert!(expected.iter().zip(&found).all(|(a, b)| (a - b).abs() < 1e-12), "{axes:?}");
+            check(std::slice::from_ref(&map), |x| x[0].sum_axes(&axes, false));
+        }
     }
 
     #[test]

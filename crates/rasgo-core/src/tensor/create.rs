@@ -70,6 +70,14 @@ impl Tensor {
         Tensor::full(shape, 0.0, dtype)
     }
 
+    /// Zeros of f32 in memory of their own, for what lives as long as a model, as an optimiser's means: so they do not
+    /// take from the pool what every step needs again.
+    pub fn lasting_zeros(shape: impl Into<Shape>) -> Tensor {
+        let meta = Meta::plain(shape, DType::F32);
+        let buffer = Buffer::lasting::<f32>(meta.shape.elements());
+        Tensor::from_buffer(meta, buffer)
+    }
+
     /// Ones.
     pub fn ones(shape: impl Into<Shape>, dtype: DType) -> Result<Tensor> {
         Tensor::full(shape, 1.0, dtype)

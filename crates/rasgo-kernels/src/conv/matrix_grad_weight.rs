@@ -11,7 +11,7 @@ use super::{ConvProblem, views};
 use crate::gemm::driver::{Right, StepsScratch, TASKS, steps_product, tile_height};
 use crate::gemm::level::{Level, Panel};
 use crate::gemm::view::View;
-use crate::threads::{SharedMut, parallel};
+use crate::threads::{Scratch, SharedMut, parallel, parallel_scratch};
 use crate::{Buffer, Isa};
 
 /// The most pixels of a chunk, unless one image has more.
@@ -59,6 +59,17 @@ impl Plan {
         let group_chunks = chunks.div_ceil(groups).max(1).next_power_of_two();
         Plan { level, oc_first, m, n, panels, rows, block_panels, chunk, group_chunks }
     }
+
+    /// What a task of [`sum_chunks`] takes at most.
+    fn scratch_bytes(&self) -> usize {
+        let rows = self.rows.min(self.m);
+        let width = |part: &[Panel]| part.iter().map(|panel| panel.width).sum::<usize>();
+        let padded = self.panels.chunks(self.block_panels).map(width).max().unwrap_or(0);
+        let levels = self.group_chunks.ilog2() as usize + 1;
+        Scratch::bytes::<usize>(rows)
+            + Scratch::bytes::<f32>((levels + 1) * rows * padded)
+            + StepsScratch::bytes(self.level, rows, padded)
+    }
 }
 
 pub(super) fn grad_weight(p: &ConvProblem, src: &[f32], dy: &[f32], dw: &mut [f32], isa: Isa) {
@@ -74,14 +85,13 @@ pub(super) fn grad_weight(p: &ConvProblem, src: &[f32], dy: &[f32], dw: &mut [f3
     let out = SharedMut::new(dw);
     for group in 0..p.groups {
         let (col, dy) = (views::col(p, group, src), views::out(p, group, dy));
-        parallel(down * across * groups, |task| {
+        parallel_scratch(down * across * groups, plan.scratch_bytes(), |task, mut scratch| {
             let (chunks, block) = (task / (down * across), task % (down * across));
             let rows = (block / across * plan.rows)..plan.m.min((block / across + 1) * plan.rows);
             let first = block % across * plan.block_panels;
             let panels = &plan.panels[first..plan.panels.len().min(first + plan.block_panels)];
             let cols = panels[0].cols.start..panels[panels.len() - 1].cols.end;
-            let sums = sum_chunks(p, &plan, isa, chunks, &col, &dy, rows.clone(), panels);
-            let sums = &sums.as_slice::<f32>()[..rows.len() * cols.len()];
+            let sums = sum_chunks(p, &plan, isa, chunks, &col, &dy, rows.clone(), panels, &mut scratch);
             for (row, sums) in rows.zip(sums.chunks_exact(cols.len())) {
                 if groups > 1 {
                     // SAFETY: this task alone writes this part of this group's partial result.
@@ -99,8 +109,8 @@ pub(super) fn grad_weight(p: &ConvProblem, src: &[f32], dy: &[f32], dw: &mut [f3
     }
 }
 
-/// The block `rows x panels` of the sum over one group of chunks.
-fn sum_chunks(
+/// The block `rows x panels` of the sum over one group of chunks, in the task's scratch.
+fn sum_chunks<'a>(
     p: &ConvProblem,
     plan: &Plan,
     isa: Isa,
@@ -109,7 +119,8 @@ fn sum_chunks(
     dy: &View<'_>,
     rows: Range<usize>,
     panels: &[Panel],
-) -> Buffer {
+    scratch: &mut Scratch<'a>,
+) -> &'a [f32] {
     let (left, right) = if plan.oc_first { (dy, col) } else { (col, dy) };
     let (first_col, width) = (panels[0].cols.start, panels[panels.len() - 1].cols.end - panels[0].cols.start);
     let padded = panels.iter().map(|panel| panel.width).sum();
@@ -118,20 +129,21 @@ fn sum_chunks(
     let images = begin..p.n.min(begin + plan.group_chunks * plan.chunk);
     let chunks = images.len().div_ceil(plan.chunk);
     let levels = chunks.ilog2() as usize + 1;
-    let mut scratch = StepsScratch::new(plan.level, rows.len(), padded);
-    let mut offsets = Buffer::new::<usize>(rows.len());
-    offsets.as_mut_slice::<usize>().iter_mut().enumerate().for_each(|(i, offset)| *offset = i * width);
+    let offsets = scratch.take::<usize>(rows.len());
+    offsets.iter_mut().enumerate().for_each(|(i, offset)| *offset = i * width);
     // A binary counter: the stack holds sums of falling powers of two of chunks.
-    let mut stack = Buffer::new::<f32>(levels.max(1) * len + len);
-    let stack_sums = stack.as_mut_slice::<f32>();
+    let stack_sums = scratch.take::<f32>((levels + 1) * len);
+    let mut steps_scratch = StepsScratch::new(scratch, plan.level, rows.len(), padded);
     let mut top = 0;
     for chunk in 0..chunks {
         let from = images.start + chunk * plan.chunk;
         let steps = from * p.output_pixels()..images.end.min(from + plan.chunk) * p.output_pixels();
         let sums = stack_sums[top * len..(top + 1) * len].as_mut_ptr().wrapping_sub(first_col);
-        let (right, offsets) = (Right::Steps(right), offsets.as_slice());
+        let (right, offsets) = (Right::Steps(right), &*offsets);
         // SAFETY: column `first_col` of the matrix is the first of the block, whose rows are `width` apart.
-        unsafe { steps_product(isa, left, right, steps, rows.clone(), panels, &mut scratch, sums, offsets) };
+        unsafe {
+            steps_product(isa, left, right, steps, rows.clone(), panels, &mut steps_scratch, sums, offsets)
+        };
         top += 1;
         for _ in 0..(chunk + 1).trailing_zeros() {
             top = add_top(stack_sums, top, len);
@@ -140,7 +152,7 @@ fn sum_chunks(
     while top > 1 {
         top = add_top(stack_sums, top, len);
     }
-    stack
+    &stack_sums[..len]
 }
 
 /// Adds the last of `top` sums to the one before.

@@ -16,7 +16,7 @@ use super::level::{Level, Panel, packed_len};
 use super::micro::{KC, ROW};
 use super::transposed::pack_transposed;
 use super::view::{Segment, View};
-use crate::threads::{SharedMut, parallel};
+use crate::threads::{Scratch, SharedMut, parallel, parallel_scratch};
 use crate::{Buffer, Isa};
 
 /// Rows of one task: four tiles of 14, two of 28. Their packed block takes a sixteenth of the second-level cache.
@@ -134,35 +134,38 @@ pub(crate) fn rows_product(
         mc = (mc / 2).next_multiple_of(MC / 4);
     }
     let across = panels.len().div_ceil(np);
-    parallel(tasks(mc, np), |task| {
+    let kc = k.min(KC);
+    let widest = panels.chunks(np).map(|part| part.iter().map(|panel| panel.width).sum()).max().unwrap_or(0);
+    let right_len = if packed { 0 } else { kc * widest };
+    let bytes =
+        Scratch::bytes::<f32>(mc * ROW) + Scratch::bytes::<f32>(right_len) + Scratch::bytes::<usize>(mc);
+    parallel_scratch(tasks(mc, np), bytes, |task, mut scratch| {
         let rows = (task / across * mc)..(task / across * mc + mc).min(m);
         let panels = &panels[task % across * np..(task % across * np + np).min(panels.len())];
-        let width: usize = panels.iter().map(|panel| panel.width).sum();
-        let kc = k.min(KC);
-        let mut a = Buffer::new::<f32>(rows.len() * ROW);
-        let mut b = Buffer::new::<f32>(if packed { 0 } else { kc * width });
-        let mut offsets = Buffer::new::<usize>(rows.len());
+        let a = scratch.take::<f32>(rows.len() * ROW);
+        let b = scratch.take::<f32>(right_len);
+        let offsets = scratch.take::<usize>(rows.len());
         let (mut segments, mut steps_scratch) = (Vec::new(), Vec::new());
         left.segments(rows.clone(), &mut segments);
-        place.offsets(&segments, offsets.as_mut_slice());
+        place.offsets(&segments, offsets);
         for steps in blocks(0..k) {
             let last = steps.end == k;
-            let left_block = a.as_mut_slice::<f32>().as_mut_ptr();
+            let left_block = a.as_mut_ptr();
             // SAFETY: `a` holds the rows, `ROW` apart, which is more than the longest block.
             unsafe { left.pack(isa, &segments, steps.clone(), left_block, ROW) };
             if !packed {
-                pack_panels(isa, right, panels, k, steps.clone(), b.as_mut_slice(), &mut steps_scratch);
+                pack_panels(isa, right, panels, k, steps.clone(), b, &mut steps_scratch);
             }
             let right_at = |panel: &Panel| match right {
                 Right::Packed(all) => all[panel.at * k + steps.start * panel.width..].as_ptr(),
-                _ => b.as_slice::<f32>()[(panel.at - panels[0].at) * steps.len()..].as_ptr(),
+                _ => b[(panel.at - panels[0].at) * steps.len()..].as_ptr(),
             };
             let block = Block {
                 kernels: |kind| kind.by_row,
                 left: left_block,
                 row: ROW,
                 height: usize::MAX,
-                offsets: offsets.as_slice(),
+                offsets,
                 accumulate: steps.start > 0,
                 epilogue: if last { epilogue } else { Epilogue { bias: None, relu: false } },
             };
@@ -187,20 +190,21 @@ impl Place {
 
 /// The scratch of [`steps_product`], kept by its caller from call to call.
 #[derive(Debug)]
-pub(crate) struct StepsScratch {
-    a: Buffer,
-    b: Buffer,
+pub(crate) struct StepsScratch<'a> {
+    a: &'a mut [f32],
+    b: &'a mut [f32],
     segments: Vec<Segment>,
 }
 
-impl StepsScratch {
-    /// For tasks of at most `rows` rows and `width` columns (with the padding).
-    pub(crate) fn new(level: &Level, rows: usize, width: usize) -> Self {
-        StepsScratch {
-            a: Buffer::new::<f32>(rows.next_multiple_of(level.step) * KC),
-            b: Buffer::new::<f32>(width * KC),
-            segments: Vec::new(),
-        }
+impl<'a> StepsScratch<'a> {
+    /// What it takes of a task's scratch, for at most `rows` rows and `width` columns (with the padding).
+    pub(crate) fn bytes(level: &Level, rows: usize, width: usize) -> usize {
+        Scratch::bytes::<f32>(rows.next_multiple_of(level.step) * KC) + Scratch::bytes::<f32>(width * KC)
+    }
+
+    pub(crate) fn new(scratch: &mut Scratch<'a>, level: &Level, rows: usize, width: usize) -> Self {
+        let a = scratch.take::<f32>(rows.next_multiple_of(level.step) * KC);
+        StepsScratch { a, b: scratch.take::<f32>(width * KC), segments: Vec::new() }
     }
 }
 
@@ -216,7 +220,7 @@ pub(crate) unsafe fn steps_product(
     steps: Range<usize>,
     cols: Range<usize>,
     panels: &[Panel],
-    scratch: &mut StepsScratch,
+    scratch: &mut StepsScratch<'_>,
     dst: *mut f32,
     offsets: &[usize],
 ) {
@@ -224,7 +228,7 @@ pub(crate) unsafe fn steps_product(
     let height = tile_height(level, cols.len());
     for block in blocks(steps.clone()) {
         left.segments(block.clone(), &mut scratch.segments);
-        let a = scratch.a.as_mut_slice::<f32>();
+        let a = &mut *scratch.a;
         for (i, start) in cols.clone().step_by(height).enumerate() {
             let to = &mut a[i * level.step * block.len()..(i + 1) * level.step * block.len()];
             let tile = start..cols.end.min(start + height);
@@ -233,8 +237,8 @@ pub(crate) unsafe fn steps_product(
         }
         let a = a.as_ptr();
         let k = left.rows();
-        pack_panels(isa, right, panels, k, block.clone(), scratch.b.as_mut_slice(), &mut scratch.segments);
-        let b = scratch.b.as_slice::<f32>();
+        pack_panels(isa, right, panels, k, block.clone(), scratch.b, &mut scratch.segments);
+        let b = &*scratch.b;
         let product = Block {
             kernels: |kind| kind.by_step,
             left: a,

@@ -15,7 +15,7 @@ pub(crate) mod simd;
 pub(crate) mod transposed;
 pub(crate) mod view;
 
-use crate::threads::{SharedMut, parallel};
+use crate::threads::{SharedMut, parallel_scratch};
 use crate::{Float, Isa};
 use driver::{Epilogue, Place, Right, StepsScratch, pack_right, rows_product, steps_product};
 use level::Level;
@@ -101,11 +101,13 @@ fn by_steps(m: usize, n: usize, k: usize, a: &[f32], b: &[f32], trans_b: bool, d
     let panels = level.panels(n);
     let (down, across) = (m.div_ceil(ROWS), panels.len().div_ceil(PANELS));
     let dst = SharedMut::new(dst);
-    parallel(down * across, |task| {
+    let widest =
+        panels.chunks(PANELS).map(|part| part.iter().map(|panel| panel.width).sum()).max().unwrap_or(0);
+    let bytes = StepsScratch::bytes(level, ROWS.min(m), widest);
+    parallel_scratch(down * across, bytes, |task, mut scratch| {
         let rows = (task / across * ROWS)..(task / across * ROWS + ROWS).min(m);
         let panels = &panels[task % across * PANELS..(task % across * PANELS + PANELS).min(panels.len())];
-        let width = panels.iter().map(|panel| panel.width).sum();
-        let mut scratch = StepsScratch::new(level, rows.len(), width);
+        let mut scratch = StepsScratch::new(&mut scratch, level, rows.len(), widest);
         let offsets: [usize; ROWS] = std::array::from_fn(|i| (rows.start + i) * n);
         let offsets = &offsets[..rows.len()];
         // SAFETY: this task alone writes these rows and columns.
