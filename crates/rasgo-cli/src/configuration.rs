@@ -51,7 +51,7 @@ pub(crate) struct Configuration {
     /// The seed of weights, order and augmentation [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Training images held out for validation [default: 1000]
+    /// Training images held out for validation [default: a tenth, 1000 at most]
     #[arg(long, value_name = "N")]
     held_out: Option<usize>,
 }
@@ -153,9 +153,9 @@ impl Configuration {
             accumulate,
             clip_grad_norm,
             ema,
-            seed,
-            held_out
+            seed
         );
+        config.held_out = self.held_out.or(config.held_out);
         if let Some(name) = self.optimizer {
             config.optimizer = name.rule(config.optimizer);
         }

@@ -123,17 +123,187 @@ fn a_killed_run_goes_on_to_the_same_bits() {
     assert!(output.status.success() && error_of(&output).contains("finished already"));
 }
 
+/// Interrupts a process, as Ctrl-C does.
+#[cfg(unix)]
+fn interrupt(child: &std::process::Child) {
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_stops_after_the_step_and_says_how_to_go_on() {
+    let place = Place::new();
+    assert!(run(&as_str(&place.train("whole"))).status.success());
+    let folder = place.path("stopped");
+    let child = rasgo(&as_str(&place.train("stopped"))).spawn().unwrap();
+    // The first checkpoint is written when all is set up.
+    let begun = std::time::Instant::now();
+    while !Path::new(&folder).join("checkpoint/latest").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    interrupt(&child);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", error_of(&output));
+    let error = error_of(&output);
+    assert!(error.contains("stopped after step") && error.contains(&format!("--resume {folder}")), "{error}");
+    assert!(run(&["train", "--resume", &folder]).status.success());
+    assert_eq!(hash(Path::new(&folder)), hash(Path::new(&place.path("whole"))));
+}
+
+#[test]
+fn options_train_as_they_say_and_the_report_is_written() {
+    let place = Place::new();
+    let mut arguments = place.train("options");
+    let more = "--optimizer sgd --schedule cosine --weight-decay 0 --label-smoothing 0 --accumulate 2 --ema 0.9 \
+                --clip-grad-norm 1 --workers 2 --lr 0.05";
+    arguments.extend(more.split_whitespace().map(String::from));
+    let output = run(&as_str(&arguments));
+    assert!(output.status.success(), "{}", error_of(&output));
+    let config = fs::read_to_string(Path::new(&place.path("options")).join("config.toml")).unwrap();
+    for part in
+        ["name = \"sgd\"", "schedule = \"cosine\"", "accumulate = 2", "ema = 0.9", "clip_grad_norm = 1.0"]
+    {
+        assert!(config.contains(part), "{part}: {config}");
+    }
+    let report = fs::read_to_string(Path::new(&place.path("options")).join("report.html")).unwrap();
+    assert!(report.contains("<svg") && report.contains("class=confusion"), "{report}");
+    assert!(report.contains("prediction by column") && !report.contains("NaN"));
+    // The configuration alone makes the same run.
+    let config = place.path("options/config.toml");
+    let again = run(&["train", "--config", &config, "--out", &place.path("again")]);
+    assert!(again.status.success(), "{}", error_of(&again));
+    assert_eq!(hash(Path::new(&place.path("again"))), hash(Path::new(&place.path("options"))));
+}
+
+/// A case for [`refused`]: arguments, exit code, what the error says.
+type Case<'a> = (&'a [&'a str], i32, &'a str);
+
+fn refused(cases: &[Case<'_>], out: &str) {
+    for (arguments, code, expected) in cases {
+        let output = run(arguments);
+        let error = error_of(&output);
+        assert_eq!(output.status.code(), Some(*code), "{arguments:?}: {error}");
+        assert!(error.contains(expected) && !error.contains("panicked"), "{arguments:?}: {error}");
+        assert!(!Path::new(out).exists(), "{arguments:?} made the run folder");
+        if *code == 1 {
+            assert!(error.lines().count() <= 2, "{arguments:?}: one line and a hint, not\n{error}");
+        }
+    }
+}
+
+#[test]
+fn damaged_data_is_named_and_nothing_is_made() {
+    let place = Place::new();
+    let out = place.path("out");
+    let damage = |name: &str, file: &str, change: &dyn Fn(&mut Vec<u8>)| -> String {
+        let folder = place.path(name);
+        write_data(Path::new(&folder));
+        let path = Path::new(&folder).join(file);
+        let mut bytes = fs::read(&path).unwrap();
+        change(&mut bytes);
+        fs::write(&path, bytes).unwrap();
+        folder
+    };
+    let (images, labels) = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte");
+    let magic = damage("magic", images, &|bytes| bytes[2] = 7);
+    let count = damage("count", images, &|bytes| bytes[7] = bytes[7].wrapping_add(3));
+    let short = damage("short", images, &|bytes| bytes.truncate(5000));
+    let differ = damage("differ", labels, &|bytes| {
+        bytes[4..8].copy_from_slice(&300u32.to_be_bytes());
+        bytes.truncate(8 + 300);
+    });
+    let gz = damage("gz", labels, &|_| {});
+    let packed = Path::new(&gz).join(images);
+    assert!(Command::new("gzip").arg(&packed).status().unwrap().success());
+    let packed = packed.with_extension("gz");
+    let bytes = fs::read(&packed).unwrap();
+    fs::write(&packed, &bytes[..bytes.len() / 2]).unwrap();
+    let photos = place.path("photos");
+    fs::create_dir(&photos).unwrap();
+    fs::write(Path::new(&photos).join("notes.txt"), "nothing").unwrap();
+    refused(
+        &[
+            (&["train", &magic, "--out", &out], 1, images),
+            (&["train", &count, "--out", &out], 1, images),
+            (&["train", &short, "--out", &out], 1, images),
+            (&["train", &differ, "--out", &out], 1, "300"),
+            (&["train", &gz, "--out", &out], 1, "train-images-idx3-ubyte.gz"),
+            (&["train", &photos, "--out", &out], 1, "photos"),
+            (&["train", &place.path("nowhere"), "--out", &out], 1, "nowhere"),
+        ],
+        &out,
+    );
+}
+
+#[test]
+fn a_model_file_that_does_not_fit_names_the_layer_and_the_arithmetic() {
+    let place = Place::new();
+    let (bars, out) = (place.path("bars"), place.path("out"));
+    let file = |name: &str, text: &str| {
+        let path = place.path(name);
+        fs::write(&path, format!("input = [1, 28, 28]\n{text}")).unwrap();
+        path
+    };
+    let conv = "[[layer]]\ntype = \"Conv2d\"\nout_channels = 4\n";
+    let end = "[[layer]]\ntype = \"Flatten\"\n[[layer]]\ntype = \"Linear\"\n";
+    let large = file("large.toml", &format!("{conv}kernel_size = 3\n{conv}kernel_size = 31\n{end}"));
+    let unknown = file("unknown.toml", &format!("{conv}kernel_size = 3\nstrid = 2\n{end}"));
+    let kind = file("kind.toml", &format!("[[layer]]\ntype = \"Conv2D\"\nout_channels = 4\n{end}"));
+    refused(
+        &[
+            (&["train", &bars, "--model", &large, "--out", &out], 1, "31"),
+            (&["train", &bars, "--model", &unknown, "--out", &out], 1, "strid"),
+            (&["train", &bars, "--model", &kind, "--out", &out], 1, "Conv2d"),
+            (&["train", &bars, "--model", &place.path("none.toml"), "--out", &out], 1, "none.toml"),
+            (&["summary", &large], 1, "31"),
+        ],
+        &out,
+    );
+    let error = error_of(&run(&["train", &bars, "--model", &large, "--out", &out]));
+    assert!(error.contains("backbone.1") && error.contains("26"), "{error}");
+}
+
+#[test]
+fn a_damaged_run_is_named() {
+    let place = Place::new();
+    let bars = place.path("bars");
+    assert!(run(&as_str(&place.train("run"))).status.success());
+    let folder = place.path("run");
+    let model = Path::new(&folder).join("model.safetensors");
+    let good = fs::read(&model).unwrap();
+    let random: Vec<u8> =
+        (0..good.len() as u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
+    for bytes in [&good[..good.len() / 2], &good[..4], &[], &random] {
+        fs::write(&model, bytes).unwrap();
+        for arguments in [&["eval", &folder][..], &["predict", &folder, "mnist:test:1"]] {
+            let output = run(arguments);
+            let error = error_of(&output);
+            assert_eq!(output.status.code(), Some(1), "{error}");
+            assert!(error.contains("model.safetensors") && !error.contains("panicked"), "{error}");
+        }
+    }
+    fs::remove_file(&model).unwrap();
+    let output = run(&["eval", &folder, &bars]);
+    assert!(output.status.code() == Some(1) && error_of(&output).contains("model.safetensors"));
+}
+
 #[test]
 fn bad_input_is_one_clear_line_and_nothing_is_made() {
     let place = Place::new();
     fs::create_dir(place.path("empty")).unwrap();
     fs::write(place.path("text.png"), "no image").unwrap();
     let (bars, empty, out) = (place.path("bars"), place.path("empty"), place.path("out"));
-    let cases: &[(&[&str], i32, &str)] = &[
+    let below_a_file = place.path("text.png/run");
+    let cases: &[Case<'_>] = &[
         (&["train", &bars, "--model", "lectur", "--out", &out], 1, "is \"lecture\" meant?"),
         (&["train", &empty, "--out", &out], 1, "empty"),
         (&["train", &bars, "--batch-size", "0", "--out", &out], 2, "1 or more"),
-        (&["train", &bars, "--batch-size", "5000", "--held-out", "40", "--out", &out], 1, "batch size 5000"),
+        (
+            &["train", &bars, "--batch-size", "5000", "--held-out", "40", "--out", &out],
+            1,
+            "takes 5000 images",
+        ),
         (&["train", &bars, "--epochs", "-1", "--out", &out], 2, "--epochs"),
         (&["train", &bars, "--lr", "nan", "--out", &out], 2, "above 0"),
         (&["train", &bars, "--threads", "0", "--out", &out], 2, "--threads"),
@@ -141,14 +311,15 @@ fn bad_input_is_one_clear_line_and_nothing_is_made() {
         (&["train", "--resume", &empty], 1, "config.toml"),
         (&["eval", &empty], 1, "model.safetensors"),
         (&["summary", "lecture", "--input", "28"], 1, "1x28x28"),
+        (&["train", &bars, "--out", &below_a_file], 1, "text.png"),
+        (&["train", &bars, "--held-out", "400", "--out", &out], 1, "--held-out"),
+        (&["train", &bars, "--label-smoothing", "1", "--out", &out], 2, "below 1"),
+        (&["train", &bars, "--accumulate", "0", "--out", &out], 2, "1 or more"),
+        (&["train", &bars, "--optimizer", "adm", "--out", &out], 2, "adam"),
+        (&["train", "--resume", &bars, "--lr", "0.1"], 2, "cannot be used with"),
+        (&["train", "--resume", &bars, "--out", &out], 2, "cannot be used with"),
     ];
-    for (arguments, code, expected) in cases {
-        let output = run(arguments);
-        let error = error_of(&output);
-        assert_eq!(output.status.code(), Some(*code), "{arguments:?}: {error}");
-        assert!(error.contains(expected) && !error.contains("panicked"), "{arguments:?}: {error}");
-        assert!(!Path::new(&out).exists(), "{arguments:?} made the run folder");
-    }
+    refused(cases, &out);
     assert!(run(&as_str(&place.train("run"))).status.success());
     let again = run(&as_str(&place.train("run")));
     assert!(again.status.code() == Some(1) && error_of(&again).contains("holds a run"));
@@ -158,9 +329,4 @@ fn bad_input_is_one_clear_line_and_nothing_is_made() {
         "{}",
         error_of(&output)
     );
-    let model = Path::new(&place.path("run")).join("model.safetensors");
-    let bytes = fs::read(&model).unwrap();
-    fs::write(&model, &bytes[..bytes.len() / 2]).unwrap();
-    let output = run(&["predict", &place.path("run"), "mnist:test:1"]);
-    assert!(output.status.code() == Some(1) && error_of(&output).contains("model.safetensors"));
 }

@@ -18,7 +18,7 @@ use pytorch_formula::{golden, tensor, weights};
 use rasgo::data::Normalize;
 use rasgo::formats::{Disk, ResizeRule, safetensors, weights_hash};
 use rasgo::nn::{Module, ModuleExt};
-use rasgo::train::SavedModel;
+use rasgo::train::{ModelInfo, SavedModel};
 use rasgo::zoo::{self, Network};
 use rasgo::{Tensor, no_grad, random};
 
@@ -152,15 +152,14 @@ fn write_ours(model: &zoo::Model, folder: &Path) {
     let both = [("input".to_string(), x.clone()), ("logits".to_string(), values)];
     let file = folder.join(format!("{}.logits.safetensors", model.name));
     safetensors::save(&disk, file, &both, &BTreeMap::new()).unwrap();
-    let saved = SavedModel {
-        network,
+    let info = ModelInfo {
         classes: (0..model.classes).map(|class| class.to_string()).collect(),
         normalize: Normalize::new(vec![0.0; model.input[0]], vec![1.0; model.input[0]]).unwrap(),
         resize: ResizeRule::default(),
         data: "none".to_string(),
     };
     let file = folder.join(format!("{}.safetensors", model.name));
-    saved.save(&disk, &file).unwrap();
+    info.save(&network, &disk, &file).unwrap();
     let back = SavedModel::load(&file).unwrap();
     assert_eq!(logits(&back.network, &x), ours, "{}", model.name);
 }

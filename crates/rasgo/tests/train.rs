@@ -82,7 +82,7 @@ impl Place {
             model: model.to_str().unwrap().into(),
             epochs: 2,
             batch_size: 8,
-            held_out: 10,
+            held_out: Some(10),
             seed: 3,
             ..TrainConfig::default()
         };

@@ -22,7 +22,8 @@ use crate::optim::{Group, Optimizer, clip_grad_norm};
 /// Everything that a run holds between its steps.
 pub(super) struct Session<'a> {
     trainer: &'a Trainer,
-    config: TrainConfig,
+    /// With all that was left unsaid.
+    pub(super) config: TrainConfig,
     folder: PathBuf,
     trained: Trained,
     info: ModelInfo,
@@ -49,7 +50,8 @@ impl<'a> Session<'a> {
         random::manual_seed(config.seed);
         let network = architecture.classes(classes.len()).input(&shape).build()?;
         let labels = splits.train.labels()?;
-        let (kept, held_out) = match config.held_out {
+        let mut config = config.clone();
+        let (kept, held_out) = match *config.held_out.get_or_insert((labels.len() / 10).min(1000)) {
             0 => ((0..labels.len()).collect(), Vec::new()),
             n => data::split_indices(&labels, n, 0).map_err(|error| {
                 error.hint(format!("give a --held-out from 0 to {}", labels.len().saturating_sub(1)))
@@ -85,7 +87,7 @@ impl<'a> Session<'a> {
         let info = ModelInfo { classes, normalize, resize: ResizeRule::default(), data: config.data.clone() };
         Ok(Session {
             trainer,
-            config: config.clone(),
+            config,
             folder: folder.to_path_buf(),
             trained: Trained { network, mean, optimizer },
             info,

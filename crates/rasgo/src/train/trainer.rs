@@ -92,7 +92,8 @@ impl Trainer {
         }
         let session = Session::new(self, config, self.splits(config)?, folder)?;
         self.disk.create_folder(folder)?;
-        self.disk.write_whole(folder.join("config.toml"), |file| file.put(config.to_toml().as_bytes()))?;
+        let text = session.config.to_toml();
+        self.disk.write_whole(folder.join("config.toml"), |file| file.put(text.as_bytes()))?;
         session.train(Position::default(), observer)
     }
 
