@@ -41,7 +41,6 @@ fn from_the_second_step_nothing_is_allocated_or_copied() {
             }
         };
         let steps: Vec<Counters> = (0..5).map(|_| step()).collect();
-        eprintln!("{name}: {steps:?}");
         for later in &steps[1..] {
             if (later.pool_misses, later.copies, later.layout_copies) != (0, 0, layout_copies) {
                 failures.push(format!("{name}: {later:?}"));
