@@ -141,7 +141,8 @@ impl Op for Conv {
         float!(inputs[0].meta().dtype, T => {
             let bias = inputs.get(2).map(|bias| bias.values::<T>());
             let (x, w) = (inputs[0].values::<T>(), inputs[1].values::<T>());
-            conv::forward(&p, x, w, None, bias, self.0.relu, outputs[0].values::<T>());
+            let packed = inputs[1].packed(|w| conv::pack_weight(&p, w));
+            conv::forward(&p, x, w, packed, bias, self.0.relu, outputs[0].values::<T>());
         });
     }
 
