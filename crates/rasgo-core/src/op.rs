@@ -1,5 +1,7 @@
 //! The one mechanism: an operation is validated, run, and recorded if a gradient is wanted.
 
+mod packed;
+
 use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
 use std::panic::Location;

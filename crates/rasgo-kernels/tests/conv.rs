@@ -107,7 +107,7 @@ fn run(p: &ConvProblem, src: &[f32], weight: &[f32], bias: &[f32], dy: &[f32]) -
     };
     conv::forward(p, src, weight, None, None, false, &mut r.dst);
     let packed = conv::pack_weight(p, weight);
-    conv::forward(p, src, weight, Some(&packed), Some(bias), true, &mut r.relu);
+    conv::forward(p, src, weight, packed.as_ref(), Some(bias), true, &mut r.relu);
     conv::grad_input(p, dy, weight, &mut r.dx);
     conv::grad_weight(p, src, dy, &mut r.dw);
     conv::grad_bias(p.n * p.output_pixels(), p.oc, dy, &mut r.db);

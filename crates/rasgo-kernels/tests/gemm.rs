@@ -1,7 +1,7 @@
 //! Matrix products against the formula in `f64`, at every instruction set.
 
 use rasgo_kernels::Isa;
-use rasgo_kernels::gemm::gemm;
+use rasgo_kernels::gemm::{gemm, pack_weight};
 use rasgo_kernels::settings::{with_isa, with_threads};
 
 fn values(seed: u64, n: usize) -> Vec<f32> {
@@ -22,26 +22,31 @@ fn check(m: usize, n: usize, k: usize) {
     for case in 0..16 {
         let (trans_a, trans_b, with_bias, relu) = (case & 1 > 0, case & 2 > 0, case & 4 > 0, case & 8 > 0);
         let mut want = vec![f64::NAN; m * n];
-        gemm(m, n, k, &a64, trans_a, &b64, trans_b, with_bias.then_some(&bias64), relu, &mut want);
-        let run = |threads: usize| {
+        gemm(m, n, k, &a64, trans_a, &b64, trans_b, None, with_bias.then_some(&bias64), relu, &mut want);
+        let run = |threads: usize, pack: bool| {
+            let packed = if pack { pack_weight(n, k, &b) } else { None };
+            let bias = with_bias.then_some(&bias[..]);
             let mut got = vec![f32::NAN; m * n];
             with_threads(threads, || {
-                gemm(m, n, k, &a, trans_a, &b, trans_b, with_bias.then_some(&bias), relu, &mut got);
+                gemm(m, n, k, &a, trans_a, &b, trans_b, packed.as_ref(), bias, relu, &mut got);
             });
             got
         };
         for isa in Isa::available() {
-            let got = with_isa(isa, || run(1));
+            let got = with_isa(isa, || run(1, false));
             for (i, (got, want)) in got.iter().zip(&want).enumerate() {
                 let error = (f64::from(*got) - want).abs();
                 let what = format!("{} {m}x{n}x{k} case {case} at {i}: {got}, not {want}", isa.name());
                 assert!(error <= 4e-6 * (k as f64).sqrt().max(1.0), "{what}");
             }
-            let two = with_isa(isa, || run(2));
-            assert!(
-                got.iter().zip(&two).all(|(a, b)| a.to_bits() == b.to_bits()),
-                "{m}x{n}x{k} at 2 threads"
-            );
+            // Only a weight as a linear layer has it, `[n, k]`, has a packed form.
+            for (threads, pack) in [(2, false), (1, trans_b), (2, trans_b)] {
+                let same = with_isa(isa, || run(threads, pack));
+                assert!(
+                    got.iter().zip(&same).all(|(a, b)| a.to_bits() == b.to_bits()),
+                    "{m}x{n}x{k} at {threads} threads, packed: {pack}"
+                );
+            }
         }
     }
 }
@@ -85,10 +90,10 @@ fn a_row_of_a_batch_equals_the_row_alone() {
         for trans_b in [false, true] {
             with_isa(isa, || {
                 let mut all = vec![f32::NAN; m * n];
-                gemm(m, n, k, &a, false, &b, trans_b, None, false, &mut all);
+                gemm(m, n, k, &a, false, &b, trans_b, None, None, false, &mut all);
                 for i in (0..m).step_by(17) {
                     let mut row = vec![f32::NAN; n];
-                    gemm(1, n, k, &a[i * k..][..k], false, &b, trans_b, None, false, &mut row);
+                    gemm(1, n, k, &a[i * k..][..k], false, &b, trans_b, None, None, false, &mut row);
                     assert!(
                         row.iter().zip(&all[i * n..]).all(|(a, b)| a.to_bits() == b.to_bits()),
                         "row {i}"

@@ -46,19 +46,14 @@ fn problem(options: &ConvOptions, x: &Shape, weight: &Shape, y: &Shape) -> ConvP
     let (n, ic, input) = x.image();
     let (_, oc, output) = y.image();
     let (_, _, kernel) = weight.image();
-    let ConvOptions { stride, padding, dilation, groups, .. } = *options;
-    ConvProblem {
-        n,
-        ic,
-        oc,
-        groups,
-        input,
-        output,
-        kernel,
-        stride,
-        padding: padding.map(|(before, _)| before),
-        dilation,
-    }
+    let ConvOptions { mut stride, padding, mut dilation, groups, .. } = *options;
+    let mut padding = padding.map(|(before, _)| before);
+    // Axes that the tensor does not have are single cells, whatever the options say of them.
+    let missing = ..5 - x.len();
+    stride[missing].fill(1);
+    padding[missing].fill(0);
+    dilation[missing].fill(1);
+    ConvProblem { n, ic, oc, groups, input, output, kernel, stride, padding, dilation }
 }
 
 /// Checks x (N, C, …) against w (O, C / groups, …) and gives the shape of y.
@@ -146,7 +141,8 @@ impl Op for Conv {
         float!(inputs[0].meta().dtype, T => {
             let bias = inputs.get(2).map(|bias| bias.values::<T>());
             let (x, w) = (inputs[0].values::<T>(), inputs[1].values::<T>());
-            conv::forward(&p, x, w, None, bias, self.0.relu, outputs[0].values::<T>());
+            let packed = inputs[1].packed(|w| conv::pack_weight(&p, w));
+            conv::forward(&p, x, w, packed, bias, self.0.relu, outputs[0].values::<T>());
         });
     }
 
@@ -314,6 +310,16 @@ mod tests {
             let bias = normal([w[0]], 3);
             check(&[normal(x, 1), normal(w, 2), bias], |x| x[0].conv(&x[1], Some(&x[2]), &options));
         }
+    }
+
+    #[test]
+    fn options_of_axes_that_are_missing_change_nothing() {
+        let (x, w) = (normal([2, 3, 5, 4], 1), normal([4, 3, 3, 3], 2));
+        let plain = options([1, 2, 1], [(0, 0), (1, 1), (1, 1)], [1, 1, 1], 1);
+        let odd = options([0, 2, 1], [(1, 1); 3], [0, 1, 1], 1);
+        let values = |options: &ConvOptions| x.conv(&w, None, options).unwrap().to_f64_vec().unwrap();
+        assert_eq!(values(&odd), values(&plain));
+        check(&[x.clone(), w.clone()], |x| x[0].conv(&x[1], None, &odd));
     }
 
     #[test]

@@ -66,7 +66,12 @@ impl Op for MatMul {
         float!(inputs[0].meta().dtype, T => {
             let bias = inputs.get(2).map(|bias| bias.values::<T>());
             let (a, b) = (inputs[0].values::<T>(), inputs[1].values::<T>());
-            gemm::gemm(m, n, k, a, self.trans_a, b, self.trans_b, bias, false, outputs[0].values::<T>());
+            let packed = match self.name {
+                "linear" => inputs[1].packed(|b| gemm::pack_weight(n, k, b)),
+                _ => None,
+            };
+            let dst = outputs[0].values::<T>();
+            gemm::gemm(m, n, k, a, self.trans_a, b, self.trans_b, packed, bias, false, dst);
         });
     }
 

@@ -5,8 +5,9 @@ mod display;
 mod operators;
 mod read;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use rasgo_kernels::gemm::PackedWeight;
 use rasgo_kernels::{Buffer, transpose};
 
 use crate::error::Result;
@@ -18,6 +19,14 @@ use crate::record::Origin;
 #[derive(Debug)]
 pub(crate) struct Storage {
     pub(crate) buffer: Buffer,
+    /// The values arranged for the kernels: made in evaluation, dropped when they change. Most tensors have none.
+    pub(crate) packed: OnceLock<Box<PackedWeight>>,
+}
+
+impl Storage {
+    pub(crate) fn new(buffer: Buffer) -> Storage {
+        Storage { buffer, packed: OnceLock::new() }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -47,7 +56,11 @@ pub struct Tensor {
 
 impl Tensor {
     pub(crate) fn from_buffer(meta: Meta, buffer: Buffer) -> Tensor {
-        Tensor { meta, value: Value::Data { storage: Arc::new(Storage { buffer }), offset: 0 }, origin: None }
+        Tensor {
+            meta,
+            value: Value::Data { storage: Arc::new(Storage::new(buffer)), offset: 0 },
+            origin: None,
+        }
     }
 
     /// A tensor that knows its shape and nothing else. Operations on it only infer shapes.
@@ -156,6 +169,7 @@ impl Tensor {
         op::make_unique(self);
         let Value::Data { storage, .. } = &mut self.value else { unreachable!("it has values") };
         let storage = Arc::get_mut(storage).expect("made unique above");
+        storage.packed.take();
         Ok(write(storage.buffer.as_mut_slice::<T>()))
     }
 }

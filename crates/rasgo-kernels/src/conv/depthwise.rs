@@ -189,7 +189,7 @@ pub(super) fn forward(
     p: &ConvProblem,
     src: &[f32],
     weight: &[f32],
-    _: Option<&super::PackedWeight>,
+    _: Option<&crate::gemm::PackedWeight>,
     bias: Option<&[f32]>,
     relu: bool,
     dst: &mut [f32],

@@ -14,9 +14,9 @@ mod reference;
 mod views;
 
 pub use bias::grad_bias;
-pub use matrix_forward::{PackedWeight, pack_weight};
 pub use problem::ConvProblem;
 
+use crate::gemm::PackedWeight;
 use crate::{Float, Isa};
 
 /// One way to compute a pass.
@@ -67,6 +67,14 @@ fn choose<'a, F>(list: &'a [Implementation<F>], p: &ConvProblem, isa: Isa) -> &'
 /// The names of the implementations that run forward, the gradient to the input and that to the weight.
 pub fn chosen(p: &ConvProblem, isa: Isa) -> [&'static str; 3] {
     [choose(&FORWARD, p, isa).name, choose(&GRAD_INPUT, p, isa).name, choose(&GRAD_WEIGHT, p, isa).name]
+}
+
+/// Arranges the weights for [`forward`], once for many calls; `None` where the implementation reads them as they are.
+pub fn pack_weight(p: &ConvProblem, weight: &[f32]) -> Option<PackedWeight> {
+    p.check();
+    let isa = Isa::current();
+    let packs = choose(&FORWARD, p, isa).name == "matrix";
+    packs.then(|| PackedWeight::new(matrix_forward::weight_shape(p), weight, isa))
 }
 
 /// `dst[n, o, oc] = sum over k, ic of src[n, o * stride + k * dilation - padding, ic] * weight[oc, ic, k]`, plus

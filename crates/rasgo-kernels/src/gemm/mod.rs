@@ -9,26 +9,41 @@ mod micro_avx2;
 #[cfg(target_arch = "x86_64")]
 mod micro_avx512;
 mod micro_portable;
+pub(crate) mod packed;
 mod reference;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod simd;
 pub(crate) mod transposed;
 pub(crate) mod view;
 
+pub use packed::PackedWeight;
+
 use crate::threads::{SharedMut, parallel_scratch};
 use crate::{Float, Isa};
 use driver::{Epilogue, Place, Right, StepsScratch, pack_right, rows_product, steps_product};
 use level::Level;
+use packed::WeightShape;
 use view::View;
 
 /// The largest right matrix (in elements) that is packed as a whole; larger ones are packed block by block.
 const PACK_WHOLE: usize = 1 << 20;
 
+fn matrix_shape(n: usize, k: usize) -> WeightShape {
+    WeightShape { groups: 1, out: n, inputs: k, taps: 1 }
+}
+
+/// Arranges the weight `[n, k]` of a linear layer for [`gemm`] with `trans_b`, once for many calls; `None` of one so
+/// large that a second copy costs more memory, and time at first, than it saves later.
+pub fn pack_weight(n: usize, k: usize, weight: &[f32]) -> Option<PackedWeight> {
+    (n * k <= PACK_WHOLE).then(|| PackedWeight::new(matrix_shape(n, k), weight, Isa::current()))
+}
+
 /// `dst[m, n] = op(a) * op(b)`, plus `bias` over the columns, then ReLU if asked.
 ///
 /// `a` is row-major `[m, k]` or, with `trans_a`, `[k, m]`; `b` is `[k, n]` or, with `trans_b`, `[n, k]`.
 /// Without `trans_a` the order of sums depends on `k` alone: a row's result is the same to the bit whatever
-/// rows stand beside it. `f32` is fast, `f64` is the plain formula.
+/// rows stand beside it. `f32` is fast, `f64` is the plain formula. `packed` is what [`pack_weight`] made of the same
+/// `b`, or `None`; it saves time, not more.
 pub fn gemm<T: Float>(
     m: usize,
     n: usize,
@@ -37,6 +52,7 @@ pub fn gemm<T: Float>(
     trans_a: bool,
     b: &[T],
     trans_b: bool,
+    packed: Option<&PackedWeight>,
     bias: Option<&[T]>,
     relu: bool,
     dst: &mut [T],
@@ -59,7 +75,7 @@ pub fn gemm<T: Float>(
             finish_rows(n, bias, relu, dst);
         }
     } else {
-        by_rows(m, n, k, af, bf, trans_b, Epilogue { bias, relu }, dst);
+        by_rows(m, n, k, af, bf, trans_b, packed, Epilogue { bias, relu }, dst);
     }
 }
 
@@ -70,6 +86,7 @@ fn by_rows(
     a: &[f32],
     b: &[f32],
     trans_b: bool,
+    packed: Option<&PackedWeight>,
     epilogue: Epilogue<'_>,
     dst: &mut [f32],
 ) {
@@ -79,6 +96,9 @@ fn by_rows(
     let right = if trans_b { Right::Transposed(b) } else { Right::Steps(&steps) };
     let place = Place { base: 0, stride: [0, 0, 0, n] };
     let dst = SharedMut::new(dst);
+    if let Some(packed) = packed.filter(|packed| trans_b && packed.fits(matrix_shape(n, k), isa)) {
+        return rows_product(isa, &left, Right::Packed(packed.group(0)), n, dst, place, epilogue);
+    }
     // With few rows each piece of the right matrix is used by one task only.
     if m > 128 && n * k <= PACK_WHOLE {
         let packed = pack_right(isa, right, &Level::of(isa).panels(n), k);
