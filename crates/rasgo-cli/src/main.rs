@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to a person")]
 
 mod commands;
+mod machine;
 mod report;
 mod terminal;
 
