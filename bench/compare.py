@@ -2,7 +2,7 @@
 
     python3 bench/compare.py [--what steps|memory|both] [--rounds 3] [--threads N] [--compile]
                              [--rasgo target/release/rasgo] [--python python3] [--models lenet5 lecture ...]
-                             [--retries 0] [--seconds 1.0] [--out FILE]
+                             [--retries 0] [--wait 0] [--seconds 1.0] [--out FILE]
 
 Build rasgo first (cargo build --release). --python needs torch, and torchvision for alexnet. Every figure is the median
 over the rounds; a round runs rasgo, then PyTorch, for one model after the other, each in a process of its own.
@@ -39,6 +39,8 @@ def options():
     ap.add_argument("--retries", type=int, default=0, metavar="N",
                     help="run again, up to N times, where other programs took over a tenth of the processors; "
                          "the least disturbed run counts (0)")
+    ap.add_argument("--wait", type=float, default=0.0, metavar="S",
+                    help="before each run, wait up to S seconds for a second in which they took less (0)")
     ap.add_argument("--out", default="", metavar="FILE", help="write the tables there too")
     a = ap.parse_args()
     unknown = [name for name in a.models if name not in MEMORY]
@@ -67,7 +69,16 @@ class Turns:
         self.disturbed = []  # by run, the share of all processors that other programs took
         self.machine, self.torch = {}, ""
 
+    def wait(self):
+        """Until the machine is quiet, or patience ends."""
+        end = time.monotonic() + self.a.wait
+        while (busy := busy_seconds()) is not None and time.monotonic() < end:
+            time.sleep(1.0)
+            if busy_seconds() - busy < 0.1 * os.cpu_count():
+                break
+
     def once(self, command):
+        self.wait()
         start, busy, own = time.monotonic(), busy_seconds(), resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if done.returncode != 0:
@@ -182,9 +193,13 @@ def memory(turns):
 
 def header(turns):
     a, machine = turns.a, turns.machine
-    # The record names the program, not where it lies on this machine.
-    argv = ["python3", "bench/compare.py"] + [
-        os.path.basename(word) if os.path.isabs(word) else word for word in sys.argv[1:]]
+    # Where the two programs lie on this machine is nobody else's concern.
+    argv, words = ["python3", "bench/compare.py"], iter(sys.argv[1:])
+    for word in words:
+        if word in ("--rasgo", "--python"):
+            next(words, None)
+        elif not word.startswith(("--rasgo=", "--python=")):
+            argv.append(word)
     others = statistics.median(turns.disturbed)
     return (f"`{shlex.join(argv)}`\n\n"
             f"{datetime.date.today()}, {machine['cpu']}, {machine['isa']}, {a.threads} threads, measured f32 peak "
