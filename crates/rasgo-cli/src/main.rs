@@ -3,6 +3,7 @@
 
 mod commands;
 mod configuration;
+mod machine;
 mod plot;
 mod report;
 mod terminal;

@@ -74,6 +74,14 @@ impl Buffer {
         buffer
     }
 
+    /// Gives the memory to the system instead of the pool: for what will not be asked for again.
+    pub fn free(self) {
+        let this = std::mem::ManuallyDrop::new(self);
+        POOL.live_bytes.fetch_sub(this.class as u64, Ordering::Relaxed);
+        // SAFETY: the memory came from `alloc_zeroed` with this layout, and the buffer is not dropped after this.
+        unsafe { dealloc(this.ptr.as_ptr(), layout(this.class)) };
+    }
+
     /// The size in bytes, as asked.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -11,7 +11,7 @@
 //! `bench/record/threads.md` has what a region costs, beside other crates'.
 
 use std::any::Any;
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, LazyLock, Mutex};
@@ -33,17 +33,34 @@ pub fn parallel<F: Fn(usize) + Sync>(tasks: usize, body: F) {
     seated(region_threads(tasks), tasks, |task, _| body(task));
 }
 
-/// As [`parallel`], with `bytes` of memory for each thread. It is taken before the region begins, for as many threads
-/// as may come: how much a step takes from the buffer pool does not depend on who comes in time.
+/// As [`parallel`], with `bytes` of memory for each thread.
+///
+/// It is the caller's to give before the region begins, for as many threads as may come: so how much a step asks for does
+/// not depend on who comes in time. The caller keeps the largest such memory from region to region; scratch of many
+/// sizes takes no more than that of the largest.
 pub fn parallel_scratch<F: Fn(usize, Scratch<'_>) + Sync>(tasks: usize, bytes: usize, body: F) {
+    thread_local! {
+        static KEPT: Cell<Option<Buffer>> = const { Cell::new(None) };
+    }
     let threads = region_threads(tasks);
     let each = Scratch::bytes::<u8>(bytes);
-    let mut memory = Buffer::new::<u8>(threads * each);
-    let memory = SharedMut::new(memory.as_mut_slice::<u8>());
+    // A region inside a task finds nothing kept and asks for its own.
+    let mut memory = match KEPT.take() {
+        Some(kept) if kept.bytes() >= threads * each => kept,
+        smaller => {
+            if let Some(smaller) = smaller {
+                smaller.free();
+            }
+            Buffer::new::<u8>(threads * each)
+        }
+    };
+    let shared = SharedMut::new(memory.as_mut_slice::<u8>());
     seated(threads, tasks, |task, seat| {
         // SAFETY: at any time one thread has this seat, and it runs one task.
-        body(task, Scratch { rest: unsafe { memory.slice(seat * each, each) } });
+        body(task, Scratch { rest: unsafe { shared.slice(seat * each, each) } });
     });
+    let inner = KEPT.take().filter(|inner| inner.bytes() > memory.bytes());
+    KEPT.set(Some(inner.unwrap_or(memory)));
 }
 
 /// Memory of one thread, handed out piece by piece. Its contents are unspecified, not undefined.

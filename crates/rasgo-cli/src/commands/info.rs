@@ -2,6 +2,7 @@ use clap::Args;
 use rasgo::{Isa, Result, settings};
 use serde_json::json;
 
+use crate::machine::processor;
 use crate::terminal::print;
 
 /// What this machine offers and what is used of it.
@@ -10,13 +11,6 @@ pub(crate) struct Info {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-}
-
-/// The processor's name, where the system tells it.
-fn processor() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    name.map_or("unknown".to_string(), |(_, name)| name.trim().to_string())
 }
 
 impl Info {

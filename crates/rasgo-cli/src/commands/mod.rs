@@ -1,5 +1,6 @@
 //! One file for each command.
 
+mod bench;
 mod eval;
 mod info;
 mod predict;
@@ -24,6 +25,8 @@ pub(crate) enum Command {
     Summary(summary::Summary),
     /// List the runs of a folder
     Runs(runs::Runs),
+    /// Measure this machine, and the speed and memory of training on it
+    Bench(bench::Bench),
     /// Show versions, processor and instruction set
     Info(info::Info),
     /// Print completions for a shell
@@ -41,6 +44,7 @@ impl Command {
             Command::Predict(command) => command.run(),
             Command::Summary(command) => command.run(),
             Command::Runs(command) => command.run(),
+            Command::Bench(command) => command.run(),
             Command::Info(command) => command.run(),
             Command::Completions { shell } => {
                 clap_complete::generate(shell, cli, "rasgo", &mut std::io::stdout());

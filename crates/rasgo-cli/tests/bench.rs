@@ -1,0 +1,88 @@
+//! The benchmark command: what it prints as JSON, and what it refuses.
+
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_rasgo")).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+fn error_of(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The object on standard output, which must be one and hold the machine's fields.
+fn object(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", error_of(output));
+    let object: Value = serde_json::from_slice(&output.stdout).expect("one JSON object and nothing else");
+    assert!(object["threads"].as_u64().unwrap() >= 1);
+    assert!(!object["cpu"].as_str().unwrap().is_empty());
+    assert!(["portable", "avx2", "avx512"].contains(&object["isa"].as_str().unwrap()));
+    assert!(object["peak"].as_f64().unwrap() > 0.1);
+    object
+}
+
+#[test]
+fn peak_tells_a_matrix_product_that_stays_below_the_peak() {
+    let object = object(&run(&["bench", "peak", "--json"]));
+    let rows = object["rows"].as_array().unwrap();
+    let row = rows.iter().find(|row| row[0] == "matmul").unwrap();
+    assert_eq!(row[1], "float32");
+    let product = row[2].as_f64().unwrap();
+    // The two are measured one after the other on a machine that may be busy.
+    assert!(product > 0.1 && product < 3.0 * object["peak"].as_f64().unwrap(), "{object}");
+    assert!(rows.iter().any(|row| row[0] == "read" && row[2].as_f64().unwrap() > 0.1), "{object}");
+}
+
+#[test]
+fn steps_of_one_model_are_one_row() {
+    let name = "lenet5 1x28x28 b128";
+    let object =
+        object(&run(&["bench", "steps", "--only", name, "--seconds", "0.05", "--json", "--threads", "1"]));
+    assert_eq!(object["threads"], 1);
+    let rows = object["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!((&rows[0][0], &rows[0][1], &rows[0][2]), (&"step".into(), &name.into(), &"f32".into()));
+    assert!(rows[0][3].as_f64().unwrap() > 10.0, "{object}");
+}
+
+#[test]
+fn steps_for_people_are_a_table_with_the_share_of_the_peak() {
+    let output = run(&["bench", "steps", "--only", "lenet5", "--seconds", "0.05"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("images/s") && text.contains("lenet5 1x28x28 b128") && text.contains(" %"),
+        "{text}"
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_holds_at_least_the_weights_their_gradients_and_the_momentum() {
+    let object = object(&run(&["bench", "memory", "--model", "mlp", "--json"]));
+    let row = &object["rows"][0];
+    assert_eq!((&row[0], &row[1], &row[2]), (&"memory".into(), &"mlp 1x28x28 b128".into(), &"f32".into()));
+    let megabytes = row[3].as_f64().unwrap();
+    assert!((3.0 * 4.0 * 0.235..500.0).contains(&megabytes), "{object}");
+}
+
+#[test]
+fn an_unknown_name_is_refused_with_the_nearest() {
+    for (arguments, near) in [
+        (["bench", "steps", "--only", "lenet"], "is \"lenet5\" meant?"),
+        (["bench", "steps", "--only", "lenet5 1x28x28 b12"], "is \"lenet5 1x28x28 b128\" meant?"),
+        (["bench", "memory", "--model", "lectur"], "is \"lecture\" meant?"),
+    ] {
+        let output = run(&arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(output.stdout.is_empty() && error_of(&output).contains(near), "{}", error_of(&output));
+    }
+}
+
+#[test]
+fn seconds_that_are_no_time_are_refused() {
+    for seconds in ["0", "-1", "nan", "inf"] {
+        assert_eq!(run(&["bench", "steps", "--seconds", seconds]).status.code(), Some(2), "{seconds}");
+    }
+}
