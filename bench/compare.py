@@ -188,7 +188,7 @@ def memory(turns):
         ratio = statistics.median(ours) / statistics.median(peer)
         lines.append(f"| {name} | {cell(ours, 1)} | {cell(peer, 1)} | {mode} | **{ratio:.2f}** |")
     return ("## Memory of three training steps, f32\n\nGrowth of the peak of resident memory from just before the model is "
-            "made, MB of 10^6 bytes; less is better.\n\n" + "\n".join(lines))
+            "made, after two steps of a tiny network in both; MB of 10^6 bytes; less is better.\n\n" + "\n".join(lines))
 
 
 def header(turns):

@@ -160,7 +160,9 @@ isa_fn! {
         for ((src, dy), dx) in src.chunks(width).zip(dy.chunks(width)).zip(dx.chunks_mut(width)) {
             let len = src.len();
             let (dy, dx) = (&dy[..len], &mut dx[..len]);
-            let [mean, scale, shift, slope, offset] = wide.map(|wide| &wide[..len]);
+            // One by one: as an array's map the lengths are lost, and each read is checked.
+            let (mean, scale, shift) = (&wide[0][..len], &wide[1][..len], &wide[2][..len]);
+            let (slope, offset) = (&wide[3][..len], &wide[4][..len]);
             for j in 0..len {
                 let dead = src[j] * scale[j] + shift[j] <= T::ZERO;
                 let dy = if dead { T::ZERO } else { dy[j] };
@@ -176,7 +178,8 @@ isa_fn! {
         for ((src, dy), dx) in src.chunks(width).zip(dy.chunks(width)).zip(dx.chunks_mut(width)) {
             let len = src.len();
             let (dy, dx) = (&dy[..len], &mut dx[..len]);
-            let [mean, scale, _, slope, offset] = wide.map(|wide| &wide[..len]);
+            let (mean, scale) = (&wide[0][..len], &wide[1][..len]);
+            let (slope, offset) = (&wide[3][..len], &wide[4][..len]);
             for j in 0..len {
                 dx[j] = scale[j] * dy[j] + ((src[j] - mean[j]) * slope[j] + offset[j]);
             }
