@@ -1,19 +1,31 @@
 //! What the command prints for people.
 
-use rasgo::Error;
+use std::io::Write;
+
+use rasgo::{Error, Result};
 
 /// One line, and the hint on a second.
 pub(crate) fn print_error(error: &Error) {
-    eprintln!("error: {}", error.summary());
+    note(&format!("error: {}", error.summary()));
     if let Some(hint) = error.hint_text() {
-        eprintln!("hint: {hint}");
+        note(&format!("hint: {hint}"));
     }
 }
 
+/// Writes a line to standard error. If nobody can read it, the work goes on.
+pub(crate) fn note(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
 /// Prints a line to standard output; a reader that has gone is no error.
-pub(crate) fn print(line: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+pub(crate) fn print(line: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::io("standard output", error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A whole number with commas.

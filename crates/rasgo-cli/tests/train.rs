@@ -330,3 +330,23 @@ fn bad_input_is_one_clear_line_and_nothing_is_made() {
         error_of(&output)
     );
 }
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_has_gone_stops_nothing_and_a_full_device_is_told() {
+    let place = Place::new();
+    let mut child = rasgo(&as_str(&place.train("unread"))).spawn().unwrap();
+    drop(child.stderr.take());
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+    assert!(Path::new(&place.path("unread")).join("report.html").exists());
+    let mut child = rasgo(&["completions", "bash"]).spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+    if let Ok(full) = fs::OpenOptions::new().write(true).open("/dev/full") {
+        let output = rasgo(&["summary", "mlp", "--json"]).stdout(full).spawn().unwrap().wait_with_output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", error_of(&output));
+        assert!(error_of(&output).contains("standard output"), "{}", error_of(&output));
+    }
+}

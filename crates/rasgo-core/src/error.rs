@@ -31,6 +31,8 @@ pub enum ErrorKind {
     Data,
     /// A configuration or model description is wrong.
     Config,
+    /// What should be made is there already, or somebody else is making it.
+    Exists,
     /// The work was stopped on request.
     Interrupted,
 }

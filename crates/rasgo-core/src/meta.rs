@@ -11,8 +11,19 @@ pub struct Shape(SmallVec<[usize; 6]>);
 
 impl Shape {
     /// The product of the sizes: 1 for a scalar.
+    ///
+    /// # Panics
+    /// If they do not fit in memory. Operations refuse such a shape with an error before they ask.
     pub fn elements(&self) -> usize {
-        self.0.iter().product()
+        self.checked_elements().expect("a shape's elements fit in memory")
+    }
+
+    /// The product of the sizes, if as many f64 fit in memory; also without the sizes that are 0, so that the product of
+    /// any of the others can be taken.
+    pub fn checked_elements(&self) -> Option<usize> {
+        let product = self.0.iter().try_fold(1usize, |product, &size| product.checked_mul(size.max(1)))?;
+        let fits = product <= isize::MAX as usize / 8;
+        fits.then_some(if self.0.contains(&0) { 0 } else { product })
     }
 
     /// Row-major strides in elements.
@@ -182,7 +193,9 @@ impl Meta {
     /// A channels-last tensor; where the two layouts are the same bytes it is called plain.
     pub fn channels_last(shape: impl Into<Shape>, dtype: DType) -> Self {
         let shape = shape.into();
-        let layout = if layouts_agree(&shape) { Layout::Plain } else { Layout::ChannelsLast };
+        // More than three spatial axes have no channels-last order.
+        let layout =
+            if layouts_agree(&shape) || shape.len() > 5 { Layout::Plain } else { Layout::ChannelsLast };
         Meta { shape, dtype, layout }
     }
 
@@ -227,5 +240,5 @@ impl Meta {
 
 /// Whether plain and channels-last are the same order of bytes: one channel, one pixel, or no spatial axes.
 fn layouts_agree(shape: &[usize]) -> bool {
-    shape.len() < 3 || shape[1] == 1 || shape[2..].iter().product::<usize>() == 1
+    shape.len() < 3 || shape[1] == 1 || shape[2..].iter().all(|&size| size == 1)
 }

@@ -326,7 +326,13 @@ fn run(
         }
     }
     let metas: Metas = inputs.iter().map(|tensor| tensor.meta().clone()).collect();
+    let fits = |metas: &[Meta]| match metas.iter().find(|meta| meta.shape.checked_elements().is_none()) {
+        Some(meta) => Err(Error::shape(format!("shape {} is too large for any memory", meta.shape))),
+        None => Ok(()),
+    };
+    fits(&metas).map_err(fail)?;
     let outputs = op.infer(&metas).map_err(fail)?;
+    fits(&outputs).map_err(fail)?;
     notify(|| Event::Op {
         name: op.name(),
         layer: scope::current(),

@@ -72,7 +72,8 @@ pub struct Scratch<'a> {
 impl<'a> Scratch<'a> {
     /// What [`take`](Scratch::take) uses up for `len` elements.
     pub fn bytes<T: Element>(len: usize) -> usize {
-        (len * size_of::<T>()).next_multiple_of(ALIGN)
+        let bytes = len.checked_mul(size_of::<T>()).and_then(|bytes| bytes.checked_next_multiple_of(ALIGN));
+        bytes.expect("scratch fits in memory")
     }
 
     /// The next `len` elements.
@@ -453,6 +454,14 @@ mod tests {
                 }
             });
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "scratch fits in memory")]
+    fn scratch_of_a_size_that_wraps_is_refused() {
+        parallel_scratch(1, 64, |_, mut scratch| {
+            let _ = scratch.take::<u64>(1 << 61);
+        });
     }
 
     #[test]

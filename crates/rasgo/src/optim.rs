@@ -1,6 +1,6 @@
 //! Optimisers, gradient clipping and learning-rate schedules.
 
-use rasgo_core::{Error, ErrorKind, Gradients, Result, Tensor};
+use rasgo_core::{DType, Error, ErrorKind, Gradients, Result, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
 use rasgo_core::optim as kernels;
@@ -33,6 +33,41 @@ pub enum Rule {
         /// Added to the root.
         eps: f64,
     },
+}
+
+impl Rule {
+    /// Running means of each parameter.
+    fn slots(self) -> usize {
+        match self {
+            Rule::Sgd { momentum: 0.0, .. } => 0,
+            Rule::Sgd { .. } => 1,
+            Rule::Adam { .. } | Rule::AdamW { .. } => 2,
+        }
+    }
+
+    /// Whether the numbers can be used.
+    ///
+    /// # Errors
+    /// Names the one that cannot.
+    pub fn check(self) -> Result<()> {
+        let shares = match self {
+            Rule::Sgd { momentum, .. } => [("momentum", momentum), ("momentum", momentum)],
+            Rule::Adam { betas, .. } | Rule::AdamW { betas, .. } => [("betas", betas.0), ("betas", betas.1)],
+        };
+        for (name, share) in shares {
+            if !(0.0..1.0).contains(&share) {
+                return Err(
+                    Error::argument(format!("{name} {share}")).hint("give 0 or more, and less than 1")
+                );
+            }
+        }
+        match self {
+            Rule::Adam { eps, .. } | Rule::AdamW { eps, .. } if !(eps > 0.0 && eps.is_finite()) => {
+                Err(Error::argument(format!("eps {eps}")).hint("give a small number above 0, as 1e-8"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Options of some of the parameters.
@@ -165,20 +200,27 @@ impl Optimizer {
         state
     }
 
-    /// Takes the running means of a checkpoint, for a model whose parameters have these paths.
-    pub fn load_state(&mut self, paths: &[String], state: &[(String, Tensor)]) -> Result<()> {
+    /// Takes the running means of a checkpoint, for a model whose parameters have these paths and shapes.
+    ///
+    /// # Errors
+    /// If they are not those of this rule and these parameters; nothing is changed.
+    pub fn load_state(&mut self, parameters: &[(String, Shape)], state: &[(String, Tensor)]) -> Result<()> {
         let find = |name: &str| state.iter().find(|(own, _)| own == name).map(|(_, tensor)| tensor);
         let steps =
             find("steps").ok_or_else(|| Error::new(ErrorKind::Format, "a checkpoint without its steps"))?;
-        self.steps = steps.item::<i64>()?.unsigned_abs();
-        self.slots = paths
-            .iter()
-            .map(|path| {
-                let slots =
-                    (0..2).map_while(|i| find(&format!("{path}/{i}"))).map(Tensor::deep_copy).collect();
-                (path.clone(), slots)
-            })
-            .collect();
+        let steps = steps.item::<i64>()?.unsigned_abs();
+        let mut all = Vec::new();
+        for (path, shape) in parameters {
+            let slots: Vec<Tensor> =
+                (0..2).map_while(|i| find(&format!("{path}/{i}"))).map(Tensor::deep_copy).collect();
+            let fits = |slot: &Tensor| slot.dtype() == DType::F32 && slot.shape() == shape;
+            if !slots.iter().all(fits) || !(slots.is_empty() || slots.len() == self.rule.slots()) {
+                let text = format!("the checkpoint's means of {path} are not this optimiser's");
+                return Err(Error::new(ErrorKind::Format, text));
+            }
+            all.push((path.clone(), slots));
+        }
+        (self.steps, self.slots) = (steps, all);
         Ok(())
     }
 }
@@ -203,12 +245,7 @@ impl Update {
         grad: &Tensor,
         parameter: &mut Parameter,
     ) -> Result<()> {
-        let slots_wanted = match self.rule {
-            Rule::Sgd { momentum: 0.0, .. } => 0,
-            Rule::Sgd { .. } => 1,
-            Rule::Adam { .. } | Rule::AdamW { .. } => 2,
-        };
-        while slots.len() < slots_wanted {
+        while slots.len() < self.rule.slots() {
             slots.push(Tensor::lasting_zeros(grad.shape().clone()));
         }
         let g = grad.as_slice::<f32>()?;

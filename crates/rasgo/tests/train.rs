@@ -256,3 +256,123 @@ fn changed_data_or_a_changed_model_file_is_not_resumed() {
     let error = trainer().resume(&folder, &mut Silent).unwrap_err();
     assert!(error.to_string().contains("the model file has changed"), "{error}");
 }
+
+/// A run that was stopped after its first steps.
+fn stopped(place: &Place, name: &str) -> std::path::PathBuf {
+    let folder = place.path(name);
+    trainer().run(&place.config, &folder, &mut StopAfter(2)).unwrap_err();
+    folder
+}
+
+#[test]
+fn a_damaged_pointer_to_the_checkpoint_is_named_and_the_checkpoint_stays() {
+    let place = Place::new();
+    let whole = place.run("whole").metrics.weights_hash;
+    let folder = stopped(&place, "stopped");
+    let latest = folder.join("checkpoint/latest");
+    let good = std::fs::read_to_string(&latest).unwrap();
+    let victim = place.path("notes.txt");
+    std::fs::write(&victim, "mine").unwrap();
+    let damage: [Option<&str>; 4] = [None, Some(""), Some("00000099.safetensorz"), Some("../../notes.txt")];
+    for text in damage {
+        match text {
+            Some(text) => std::fs::write(&latest, text).unwrap(),
+            None => std::fs::remove_file(&latest).unwrap(),
+        }
+        let error = trainer().resume(&folder, &mut Silent).unwrap_err();
+        assert!(error.to_string().contains("latest"), "{text:?}: {error}");
+        assert!(folder.join("checkpoint").join(&good).exists(), "{text:?}");
+    }
+    assert!(victim.exists());
+    std::fs::write(&latest, &good).unwrap();
+    assert_eq!(trainer().resume(&folder, &mut Silent).unwrap().metrics.weights_hash, whole);
+}
+
+#[test]
+fn a_run_does_not_begin_over_what_another_left() {
+    let place = Place::new();
+    for left in ["metrics.jsonl", "model.safetensors", "checkpoint/latest", "config.toml"] {
+        let folder = place.path(&left.replace('/', "-"));
+        std::fs::create_dir_all(folder.join(left).parent().unwrap()).unwrap();
+        std::fs::write(folder.join(left), "../../notes.txt").unwrap();
+        let error = trainer().run(&place.config, &folder, &mut Silent).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Exists, "{left}: {error}");
+        assert_eq!(std::fs::read_to_string(folder.join(left)).unwrap(), "../../notes.txt");
+    }
+    // What is not of a run is not in the way.
+    let folder = place.path("mine");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("notes.txt"), "mine").unwrap();
+    trainer().run(&place.config, &folder, &mut Silent).unwrap();
+}
+
+#[test]
+fn two_do_not_train_in_one_folder() {
+    struct Intruder<'a>(&'a Place, std::path::PathBuf, Vec<ErrorKind>);
+    impl Observer for Intruder<'_> {
+        fn step(&mut self, _: Progress) -> bool {
+            self.2.push(trainer().resume(&self.1, &mut Silent).unwrap_err().kind());
+            self.2.push(trainer().run(&self.0.config, &self.1, &mut Silent).unwrap_err().kind());
+            true
+        }
+    }
+    let place = Place::new();
+    let whole = place.run("whole").metrics.weights_hash;
+    let mut intruder = Intruder(&place, place.path("shared"), Vec::new());
+    let metrics = trainer().run(&place.config, place.path("shared"), &mut intruder).unwrap().metrics;
+    assert_eq!(metrics.weights_hash, whole);
+    assert!(!intruder.2.is_empty() && intruder.2.iter().all(|kind| *kind == ErrorKind::Exists));
+}
+
+#[test]
+fn a_changed_configuration_is_not_resumed() {
+    let place = Place::new();
+    let folder = stopped(&place, "stopped");
+    let path = folder.join("config.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    for (from, to) in [("epochs = 2", "epochs = 1"), ("lr = 0.01", "lr = 0.02"), ("adamw", "adam")] {
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+        let error = trainer().resume(&folder, &mut Silent).unwrap_err();
+        assert!(error.to_string().contains("config.toml has changed"), "{error}");
+    }
+}
+
+#[test]
+fn numbers_that_no_run_can_use_are_refused_before_anything_is_made() {
+    let place = Place::new();
+    let adam = |betas, eps| Rule::AdamW { betas, eps };
+    let changes: [&dyn Fn(&mut TrainConfig); 8] = [
+        &|c| c.optimizer = adam((1.0, 0.9), 1e-8),
+        &|c| c.optimizer = adam((0.9, f64::NAN), 1e-8),
+        &|c| c.optimizer = adam((0.9, 0.9), 0.0),
+        &|c| c.optimizer = Rule::Sgd { momentum: f64::NAN, nesterov: false },
+        &|c| c.lr = f64::INFINITY,
+        &|c| c.ema = 1.0,
+        &|c| c.clip_grad_norm = -1.0,
+        &|c| c.batch_size = usize::MAX,
+    ];
+    for (i, change) in changes.iter().enumerate() {
+        let mut config = place.config.clone();
+        change(&mut config);
+        let error = trainer().run(&config, place.path("none"), &mut Silent).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Argument, "{i}: {error}");
+        assert!(!place.path("none").exists(), "{i}");
+    }
+}
+
+#[test]
+fn a_network_for_other_classes_is_refused() {
+    let place = Place::new();
+    let outcome = place.run("run");
+    let model = train::SavedModel::load(&outcome.folder).unwrap();
+    let network = model.network.with_classes(3).unwrap();
+    let loader = Loader::new(halves(20), LoaderOptions::new()).unwrap();
+    let error = train::evaluate(&network, &loader).unwrap_err();
+    assert!(error.to_string().contains("2 classes"), "{error}");
+    // The names of the classes and the network must agree in a file.
+    let path = place.path("other.safetensors");
+    model.info.save(&network, &Disk::default(), &path).unwrap();
+    let error = train::SavedModel::load(&path).unwrap_err();
+    assert!(error.to_string().contains("names 2 classes, and the network has 3"), "{error}");
+}

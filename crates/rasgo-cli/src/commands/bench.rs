@@ -9,7 +9,7 @@ use rasgo::{Error, Isa, Result, Tensor, no_grad, settings};
 use serde_json::{Value, json};
 
 use crate::machine::{ResidentMemory, processor};
-use crate::terminal::{print, table};
+use crate::terminal::{note, print, table};
 
 /// Measure this machine, and the speed and memory of training on it.
 #[derive(Debug, Args)]
@@ -134,10 +134,10 @@ fn report(peak: f64, rows: &[Value]) -> String {
     json!({ "threads": threads, "cpu": cpu, "isa": isa, "peak": peak, "rows": rows }).to_string()
 }
 
-fn print_machine(peak: f64) {
+fn print_machine(peak: f64) -> Result<()> {
     let (threads, isa) = (settings::threads(), Isa::current().name());
     let unit = if threads == 1 { "thread" } else { "threads" };
-    print(&format!("{}, {isa}, {threads} {unit}, measured f32 peak {peak:.0} GFLOP/s", processor()));
+    print(&format!("{}, {isa}, {threads} {unit}, measured f32 peak {peak:.0} GFLOP/s", processor()))
 }
 
 fn share(gflops: f64, peak: f64) -> String {
@@ -153,15 +153,15 @@ fn peak(json: bool) -> Result<()> {
     let product = 2.0 * (SIDE as f64).powi(3) / time / 1e9;
     if json {
         let rows = [json!(["matmul", "float32", product]), json!(["read", "float32", bandwidth])];
-        print(&report(peak, &rows));
+        print(&report(peak, &rows))?;
         return Ok(());
     }
-    print_machine(peak);
-    print(&format!("reads of memory: {bandwidth:.1} GB/s"));
+    print_machine(peak)?;
+    print(&format!("reads of memory: {bandwidth:.1} GB/s"))?;
     print(&format!(
         "matrix product of {SIDE} cubed: {product:.0} GFLOP/s, {} of the peak",
         share(product, peak)
-    ));
+    ))?;
     Ok(())
 }
 
@@ -197,7 +197,7 @@ fn steps(only: Option<&str>, seconds: f64, json: bool) -> Result<()> {
     let mut lines = vec![head.map(String::from).to_vec()];
     for model in models {
         let name = row_name(model);
-        eprintln!("{name} …");
+        note(&format!("{name} …"));
         let mut training = Training::new(&model.architecture(), batch_of(model))?;
         let time = median_time(seconds, || training.step())?;
         let images = batch_of(model) as f64;
@@ -213,10 +213,10 @@ fn steps(only: Option<&str>, seconds: f64, json: bool) -> Result<()> {
         rasgo::trim_memory();
     }
     if json {
-        print(&report(peak, &rows));
+        print(&report(peak, &rows))?;
     } else {
-        print_machine(peak);
-        print(&format!("\n{}", table(&lines)));
+        print_machine(peak)?;
+        print(&format!("\n{}", table(&lines)))?;
     }
     Ok(())
 }
@@ -248,10 +248,10 @@ fn memory(model: &str, json: bool) -> Result<()> {
     // The peak comes after: it must not leave memory that the model then finds.
     let peak = measured_peak();
     if json {
-        print(&report(peak, &[json!(["memory", name, "f32", megabytes])]));
+        print(&report(peak, &[json!(["memory", name, "f32", megabytes])]))?;
     } else {
-        print_machine(peak);
-        print(&format!("{name}: three training steps take {megabytes:.1} MB"));
+        print_machine(peak)?;
+        print(&format!("{name}: three training steps take {megabytes:.1} MB"))?;
     }
     Ok(())
 }

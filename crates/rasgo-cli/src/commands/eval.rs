@@ -52,7 +52,7 @@ impl Eval {
             let text = json!({
                 "accuracy": result.accuracy, "loss": result.loss, "classes": rows, "confusion": result.confusion
             });
-            print(&text.to_string());
+            print(&text.to_string())?;
             return Ok(());
         }
         let all: usize = (0..classes.len()).map(images).sum();
@@ -61,7 +61,7 @@ impl Eval {
             100.0 * result.accuracy,
             whole(all as u64),
             result.loss
-        ));
+        ))?;
         let mut rows = vec![["class", "images", "precision", "recall"].map(String::from).to_vec()];
         for class in 0..classes.len() {
             let percent = |x: f64| format!("{:.2} %", 100.0 * x);
@@ -71,12 +71,12 @@ impl Eval {
         print(&format!(
             "\n{}\n\nconfusion: a row for each class, a column for each prediction",
             table(&rows)
-        ));
+        ))?;
         let head = std::iter::once(String::new()).chain(classes.iter().cloned()).collect();
         let body = result.confusion.iter().enumerate().map(|(class, row)| {
             std::iter::once(classes[class].clone()).chain(row.iter().map(usize::to_string)).collect()
         });
-        print(&table(&std::iter::once(head).chain(body).collect::<Vec<_>>()));
+        print(&table(&std::iter::once(head).chain(body).collect::<Vec<_>>()))?;
         Ok(())
     }
 }

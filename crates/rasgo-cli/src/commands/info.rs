@@ -23,10 +23,10 @@ impl Info {
             let text = json!({
                 "version": version, "cpu": cpu, "isa_found": found, "isa": used, "threads": threads, "peak_gflops": peak
             });
-            print(&text.to_string());
+            print(&text.to_string())?;
         } else {
-            print(&format!("rasgo {version}\nprocessor: {cpu}\ninstruction set: {used} (found {found})"));
-            print(&format!("threads: {threads}\nmeasured f32 peak: {peak:.0} GFLOP/s"));
+            print(&format!("rasgo {version}\nprocessor: {cpu}\ninstruction set: {used} (found {found})"))?;
+            print(&format!("threads: {threads}\nmeasured f32 peak: {peak:.0} GFLOP/s"))?;
         }
         Ok(())
     }

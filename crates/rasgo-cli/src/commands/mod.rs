@@ -13,6 +13,8 @@ use rasgo::Result;
 
 pub(crate) use eval::evaluate_on;
 
+use crate::terminal::print;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Train a network and leave a run folder
@@ -47,8 +49,9 @@ impl Command {
             Command::Bench(command) => command.run(),
             Command::Info(command) => command.run(),
             Command::Completions { shell } => {
-                clap_complete::generate(shell, cli, "rasgo", &mut std::io::stdout());
-                Ok(())
+                let mut text = Vec::new();
+                clap_complete::generate(shell, cli, "rasgo", &mut text);
+                print(String::from_utf8_lossy(&text).trim_end())
             }
         }
     }

@@ -48,11 +48,11 @@ impl Predict {
             } else {
                 let shown =
                     best.iter().take(self.top.max(1)).map(|(name, p)| format!("{name} {:.2} %", 100.0 * p));
-                print(&format!("{image}: {}", shown.collect::<Vec<_>>().join(", ")));
+                print(&format!("{image}: {}", shown.collect::<Vec<_>>().join(", ")))?;
             }
         }
         if self.json {
-            print(&json!({"predictions": predictions}).to_string());
+            print(&json!({"predictions": predictions}).to_string())?;
         }
         Ok(())
     }

@@ -47,7 +47,7 @@ impl Runs {
             format!("no runs in {}", self.folder.display())
         } else {
             table(&rows)
-        });
+        })?;
         Ok(())
     }
 }

@@ -48,7 +48,7 @@ impl Summary {
         }
         let summary = summarize(&self.model, &architecture.build()?, &architecture.input)?;
         if self.json {
-            print(&serde_json::to_string(&summary).expect("a summary has a text"));
+            print(&serde_json::to_string(&summary).expect("a summary has a text"))?;
             return Ok(());
         }
         let head = ["layer", "type", "output", "parameters", "multiply-adds", "receptive field"];
@@ -63,13 +63,13 @@ impl Summary {
                 shown(&row.receptive_field),
             ]);
         }
-        print(&table(&rows));
+        print(&table(&rows))?;
         let parameters = summary.parameters as u64;
         print(&format!(
             "\n{} parameters, {} multiply-adds an input",
             whole(parameters),
             whole(summary.multiply_adds)
-        ));
+        ))?;
         let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / (1 << 20) as f64);
         let activations = summary.activation_bytes() as u64 * self.batch_size as u64;
         print(&format!(
@@ -77,7 +77,7 @@ impl Summary {
             self.batch_size,
             mib(4 * parameters),
             mib(activations)
-        ));
+        ))?;
         Ok(())
     }
 }

@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rasgo::train::{EpochMetrics, Observer, Progress, TrainConfig, Trainer};
+use rasgo::train::{EpochMetrics, Observer, Outcome, Progress, TrainConfig, Trainer};
 use rasgo::{Error, ErrorKind, Result};
 
 use crate::configuration::Configuration;
 use crate::report;
-use crate::terminal::{print, whole};
+use crate::terminal::{note, print, whole};
 
 /// Options override the file of `--config`.
 #[derive(Debug, Args)]
@@ -38,21 +38,23 @@ impl Train {
             Some(folder) => trainer.resume(folder, &mut watch)?,
             None => {
                 let config = self.configuration.read()?;
-                let folder = self.out.clone().unwrap_or_else(|| free_folder(&config));
-                trainer.run(&config, folder, &mut watch)?
+                match &self.out {
+                    Some(folder) => trainer.run(&config, folder, &mut watch)?,
+                    None => run_in_free_folder(&trainer, &config, &mut watch)?,
+                }
             }
         };
         watch.bar.finish_and_clear();
         let folder = outcome.folder.display();
         if outcome.was_finished {
-            eprintln!("{folder} is finished already: nothing was changed");
+            note(&format!("{folder} is finished already: nothing was changed"));
         }
         // A run that was killed between its last line and its report gets the report now.
         if !outcome.was_finished || !outcome.folder.join("report.html").exists() {
             report::write(&outcome)?;
         }
         if self.json {
-            print(&serde_json::to_string(&outcome.metrics).expect("metrics have a text"));
+            print(&serde_json::to_string(&outcome.metrics).expect("metrics have a text"))?;
             return Ok(());
         }
         if let Some(test) = &outcome.test {
@@ -62,25 +64,33 @@ impl Train {
                 100.0 * test.accuracy,
                 whole(images as u64),
                 outcome.metrics.seconds
-            ));
+            ))?;
         }
-        print(&format!("the run is in {folder}; next:"));
-        print(&format!("  rasgo predict {folder} mnist:test:42"));
-        print(&format!("  rasgo eval {folder}"));
+        print(&format!("the run is in {folder}; next:"))?;
+        print(&format!("  rasgo predict {folder} mnist:test:42"))?;
+        print(&format!("  rasgo eval {folder}"))?;
         Ok(())
     }
 }
 
-/// The next free `runs/<data>-<model>-<n>`.
-fn free_folder(config: &TrainConfig) -> PathBuf {
+/// Trains in the next free `runs/<data>-<model>-<n>`; where somebody else takes it meanwhile, in the one after.
+fn run_in_free_folder(trainer: &Trainer, config: &TrainConfig, watch: &mut Watch) -> Result<Outcome> {
     let stem = |text: &str| {
         Path::new(text).file_stem().map_or("data".into(), |stem| stem.to_string_lossy().into_owned())
     };
     let name = format!("{}-{}", stem(&config.data), stem(&config.model));
-    (1..)
-        .map(|n| Path::new("runs").join(format!("{name}-{n}")))
-        .find(|path| !path.exists())
-        .expect("a free number")
+    let mut number = 0u64;
+    loop {
+        number += 1;
+        let folder = Path::new("runs").join(format!("{name}-{number}"));
+        if folder.exists() {
+            continue;
+        }
+        match trainer.run(config, folder, watch) {
+            Err(error) if error.kind() == ErrorKind::Exists => {}
+            result => return result,
+        }
+    }
 }
 
 /// Shows progress, and stops after the step on Ctrl-C.
@@ -103,7 +113,7 @@ impl Watch {
     }
 
     fn line(&self, text: &str) {
-        self.bar.suspend(|| eprintln!("{text}"));
+        self.bar.suspend(|| note(text));
     }
 }
 

@@ -11,7 +11,7 @@
 use rasgo_kernels::conv::{self, ConvProblem};
 
 use super::linear::ColumnSums;
-use super::{expect_float, float};
+use super::{expect_float, expect_sizes, float};
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
@@ -74,10 +74,10 @@ fn output_shape(options: &ConvOptions, x: &Shape, weight: &Shape) -> Result<Shap
             "groups {groups} must divide the {ic} input channels and the {oc} output channels"
         )));
     }
-    if ic != per_group * groups {
+    if ic / groups != per_group {
         return Err(Error::shape(format!(
             "input {x} has {ic} channels, weight {weight} wants {per_group} * {groups} groups = {}",
-            per_group * groups
+            per_group.saturating_mul(*groups)
         ))
         .hint(format!("make the layer Conv{}d({ic}, {oc}, …)", rank - 2)));
     }
@@ -91,6 +91,7 @@ fn output_shape(options: &ConvOptions, x: &Shape, weight: &Shape) -> Result<Shap
             )));
         }
         let (before, after) = padding[axis];
+        expect_sizes(AXES[axis], &[size, kernel, stride[axis], dilation[axis], before, after])?;
         let span = dilation[axis] * (kernel - 1) + 1;
         let padded = size + before + after;
         if size == 0 || padded < span {
@@ -170,7 +171,7 @@ impl Op for Conv {
 
     fn multiply_adds(&self, inputs: &[Meta], outputs: &[Meta]) -> u64 {
         let taps: usize = inputs[1].shape[1..].iter().product();
-        outputs[0].shape.elements() as u64 * taps as u64
+        (outputs[0].shape.elements() as u64).saturating_mul(taps as u64)
     }
 }
 
@@ -366,5 +367,15 @@ mod tests {
         assert!(text.contains("groups 2"), "{text}");
         let text = refuse([5, 3, 3, 3], ConvOptions { stride: [1, 0, 1], ..ConvOptions::default() });
         assert!(text.contains("must be 1 or more"), "{text}");
+    }
+
+    #[test]
+    fn six_axes_and_huge_strides_are_refused() {
+        let x = Tensor::rand([1, 2, 3, 2, 2, 2]);
+        let error = x.conv(&Tensor::rand([1, 2, 1, 1, 1, 1]), None, &ConvOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("6 axes"), "{error}");
+        let options = ConvOptions { stride: [1, 1 << 62, 1], ..ConvOptions::default() };
+        let error = Tensor::rand([1, 1, 4, 4]).conv(&Tensor::rand([4, 1, 2, 2]), None, &options).unwrap_err();
+        assert!(error.to_string().contains("is the most"), "{error}");
     }
 }

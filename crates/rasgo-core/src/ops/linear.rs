@@ -100,7 +100,7 @@ impl Op for MatMul {
 
     fn multiply_adds(&self, inputs: &[Meta], _outputs: &[Meta]) -> u64 {
         let (m, n, k, _) = self.sizes(&inputs[0], &inputs[1]);
-        m as u64 * n as u64 * k as u64
+        (m as u64).saturating_mul(n as u64).saturating_mul(k as u64)
     }
 }
 
@@ -186,5 +186,15 @@ mod tests {
         let w = Tensor::zeros([120, 256], DType::F32).unwrap();
         let text = x.linear(&w, None).unwrap_err().to_string();
         assert!(text.contains("400 features") && text.contains("Linear(400, 120)"), "{text}");
+    }
+
+    #[test]
+    fn sizes_that_no_memory_holds_are_refused() {
+        use crate::{DType, Tensor};
+        let empty = |shape: [usize; 2]| Tensor::zeros(shape, DType::F32).unwrap();
+        let error = empty([1 << 44, 0]).linear(&empty([1 << 20, 0]), None).unwrap_err();
+        assert!(error.to_string().contains("too large for any memory"), "{error}");
+        let huge = Tensor::shape_only([1 << 40, 1 << 40], DType::F32);
+        assert!(huge.relu().unwrap_err().to_string().contains("too large for any memory"));
     }
 }

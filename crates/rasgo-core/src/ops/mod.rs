@@ -44,6 +44,15 @@ macro_rules! float {
 }
 pub(crate) use float;
 
+/// Refuses sizes whose sums and products along an axis might not fit a machine word.
+pub(crate) fn expect_sizes(axis: &str, sizes: &[usize]) -> Result<()> {
+    const MOST: usize = 1 << 31;
+    match sizes.iter().find(|&&size| size > MOST) {
+        Some(size) => Err(Error::argument(format!("{size} along {axis}; {MOST} is the most"))),
+        None => Ok(()),
+    }
+}
+
 /// Checks that all inputs have one float dtype.
 fn expect_float(inputs: &[Meta]) -> Result<DType> {
     let dtype = inputs[0].dtype;

@@ -8,7 +8,7 @@
 use rasgo_kernels::Buffer;
 use rasgo_kernels::pool::{self, AdaptiveProblem, AvgOptions, PoolProblem};
 
-use super::{expect_float, float, no_second_gradient};
+use super::{expect_float, expect_sizes, float, no_second_gradient};
 use crate::error::{Error, Result};
 use crate::meta::{DType, Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply, apply_all};
@@ -66,6 +66,7 @@ impl PoolOptions {
                     "padding {padding} is more than half of kernel {kernel}"
                 )));
             }
+            expect_sizes("an axis", &[size, kernel, stride, dilation])?;
             let span = dilation * (kernel - 1) + 1;
             let padded = size + 2 * padding;
             if size == 0 || padded < span {
@@ -119,12 +120,12 @@ impl Op for MaxPool {
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
         let dtype = expect_float(inputs)?;
-        let cells: usize = self.0.kernel.iter().product();
+        let shape = self.0.output_shape(&inputs[0].shape)?;
+        let cells = self.0.kernel.iter().fold(1usize, |cells, &size| cells.saturating_mul(size));
         if cells > 256 {
             return Err(Error::argument(format!("a window of {cells} cells; 256 is the most"))
                 .hint("use an adaptive pooling for a whole map"));
         }
-        let shape = self.0.output_shape(&inputs[0].shape)?;
         Ok(Metas::from_iter([
             Meta::channels_last(shape.clone(), dtype),
             Meta::channels_last(shape, DType::U8),

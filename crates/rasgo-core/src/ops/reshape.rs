@@ -127,15 +127,11 @@ impl Tensor {
     #[track_caller]
     pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Tensor> {
         let to = shape.into();
-        if to.elements() != self.shape().elements() {
-            let from = self.shape();
-            return Err(Error::shape(format!(
-                "shape {from} has {} elements, {to} has {}",
-                from.elements(),
-                to.elements()
-            ))
-            .op("reshape")
-            .at(std::panic::Location::caller()));
+        let (from, elements) = (self.shape(), |shape: &Shape| shape.checked_elements());
+        if elements(from).is_none() || elements(&to) != elements(from) {
+            let shown = |shape| elements(shape).map_or("more than memory holds".into(), |n| n.to_string());
+            let text = format!("shape {from} has {} elements, {to} has {}", shown(from), shown(&to));
+            return Err(Error::shape(text).op("reshape").at(std::panic::Location::caller()));
         }
         if to == *self.shape() {
             return Ok(self.clone());
@@ -152,7 +148,8 @@ impl Tensor {
                 .at(std::panic::Location::caller()));
         }
         let mut sizes = self.shape()[..start].to_vec();
-        sizes.push(self.shape()[start..].iter().product());
+        sizes
+            .push(self.shape()[start..].iter().fold(1, |product: usize, &size| product.saturating_mul(size)));
         self.reshape(sizes)
     }
 

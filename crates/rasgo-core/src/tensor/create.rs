@@ -57,6 +57,9 @@ impl Tensor {
     /// All elements have the same value, which is rounded to the dtype.
     pub fn full(shape: impl Into<Shape>, value: f64, dtype: DType) -> Result<Tensor> {
         let shape = shape.into();
+        if shape.checked_elements().is_none() {
+            return Err(Error::shape(format!("shape {shape} is too large for any memory")).op("full"));
+        }
         Ok(match dtype {
             DType::F32 => Tensor::from_fn(shape, |x: &mut [f32]| x.fill(value as f32)),
             DType::F64 => Tensor::from_fn(shape, |x: &mut [f64]| x.fill(value)),

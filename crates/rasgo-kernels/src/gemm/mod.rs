@@ -57,9 +57,9 @@ pub fn gemm<T: Float>(
     relu: bool,
     dst: &mut [T],
 ) {
-    assert_eq!(a.len(), m * k, "the left matrix has m * k elements");
-    assert_eq!(b.len(), k * n, "the right matrix has k * n elements");
-    assert_eq!(dst.len(), m * n, "the result has m * n elements");
+    assert_eq!(Some(a.len()), m.checked_mul(k), "the left matrix has m * k elements");
+    assert_eq!(Some(b.len()), k.checked_mul(n), "the right matrix has k * n elements");
+    assert_eq!(Some(dst.len()), m.checked_mul(n), "the result has m * n elements");
     assert!(bias.is_none_or(|bias| bias.len() == n), "the bias has n elements");
     let (Some(af), Some(bf)) = (T::as_f32(a), T::as_f32(b)) else {
         return reference::gemm(m, n, k, a, trans_a, b, trans_b, bias, relu, dst);

@@ -1,7 +1,7 @@
 //! Batch normalisation.
 
 use rasgo_core::ops::{BatchNormOptions, PoolAfter};
-use rasgo_core::{Result, Tensor};
+use rasgo_core::{DType, Result, Tensor};
 use rasgo_derive::Module;
 
 use super::module::{Kind, Module, NormReluPool};
@@ -43,13 +43,12 @@ pub type BatchNorm3d = BatchNorm<3>;
 impl<const D: usize> BatchNorm<D> {
     /// A normalisation with PyTorch's defaults: eps 1e-5, momentum 0.1.
     pub fn new(channels: usize) -> Self {
-        let constant = |value: f32| Tensor::from_fn([channels], |x: &mut [f32]| x.fill(value));
         BatchNorm {
             weight: Parameter::new([channels], Init::Ones),
             bias: Parameter::new([channels], Init::Zeros),
-            running_mean: State::new(constant(0.0)),
-            running_var: State::new(constant(1.0)),
-            num_batches_tracked: State::new(Tensor::scalar(0i64)),
+            running_mean: State::new([channels], 0.0, DType::F32),
+            running_var: State::new([channels], 1.0, DType::F32),
+            num_batches_tracked: State::new([], 0.0, DType::I64),
             name: LayerName::new(["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"][D - 1]),
             mode: Mode::default(),
             eps: 1e-5,

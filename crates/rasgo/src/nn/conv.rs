@@ -74,7 +74,7 @@ impl<const D: usize> Channels<D> {
     }
 
     fn fan_in(&self) -> usize {
-        self.weight()[1..].iter().product()
+        self.weight()[1..].iter().fold(1, |product: usize, &size| product.saturating_mul(size))
     }
 }
 

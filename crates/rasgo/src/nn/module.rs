@@ -87,7 +87,7 @@ pub trait ModuleExt: Visitable {
         let mut count = 0;
         walk(self, |_, item| {
             if let Item::Parameter(parameter) = item {
-                count += parameter.shape().elements();
+                count = usize::saturating_add(count, parameter.shape().elements());
             }
         });
         count
@@ -179,7 +179,7 @@ fn load(module: &mut dyn Visitable, tensors: &[(String, Tensor)]) -> Result<()> 
     walk(module, |path, item| {
         let shape = match item {
             Item::Parameter(parameter) => parameter.shape().clone(),
-            Item::State(state) => state.get().shape().clone(),
+            Item::State(state) => state.shape().clone(),
             Item::Name(_) | Item::Counter(_) => return,
         };
         match given.get(path) {
@@ -217,7 +217,7 @@ fn load(module: &mut dyn Visitable, tensors: &[(String, Tensor)]) -> Result<()> 
                     result = Err(error);
                 }
             }
-            ItemMut::State(state) => match given[path].to_dtype(state.get().dtype()) {
+            ItemMut::State(state) => match given[path].to_dtype(state.dtype()) {
                 Ok(value) => state.set(set(&value)),
                 Err(error) => result = Err(error),
             },

@@ -3,12 +3,12 @@
 use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, TryLockError};
 
 use rasgo_core::op::{Event, Window, notify};
 use rasgo_core::random::{Key, next_key};
 use rasgo_core::scope::{self, LayerScope};
-use rasgo_core::{DType, Error, ErrorKind, Result, Shape, Tensor};
+use rasgo_core::{DType, Error, ErrorKind, Meta, Result, Shape, Tensor};
 
 use super::visit::{Item, ItemMut, Visitable, Visitor, VisitorMut};
 use crate::init::Init;
@@ -138,24 +138,46 @@ impl Visitable for Parameter {
 ///
 /// It is replaced whole, once a training forward; readers share a lock.
 pub struct State {
-    value: RwLock<Tensor>,
+    first: Meta,
+    fill: f64,
+    /// `None` as long as it is the first value and nobody has read it.
+    value: RwLock<Option<Tensor>>,
     training: Mutex<()>,
 }
 
 impl State {
-    /// A state with its first value.
-    pub fn new(value: Tensor) -> Self {
-        State { value: RwLock::new(value), training: Mutex::new(()) }
+    /// A state that is `fill` everywhere at first; like a parameter, it takes memory when it is first read.
+    pub fn new(shape: impl Into<Shape>, fill: f64, dtype: DType) -> Self {
+        let first = Meta::plain(shape, dtype);
+        State { first, fill, value: RwLock::new(None), training: Mutex::new(()) }
+    }
+
+    /// Its shape.
+    pub fn shape(&self) -> &Shape {
+        &self.first.shape
+    }
+
+    /// Its dtype.
+    pub fn dtype(&self) -> DType {
+        self.first.dtype
     }
 
     /// The value now.
     pub fn get(&self) -> Tensor {
-        self.value.read().expect("no panic holds a state").clone()
+        if SHAPE_ONLY.get() {
+            return Tensor::shape_only(self.first.shape.clone(), self.first.dtype);
+        }
+        if let Some(value) = &*self.value.read().expect("no panic holds a state") {
+            return value.clone();
+        }
+        let mut value = self.value.write().expect("no panic holds a state");
+        let fill = || Tensor::full(self.first.shape.clone(), self.fill, self.first.dtype);
+        value.get_or_insert_with(|| fill().expect("every dtype can be filled")).clone()
     }
 
     /// Replaces the value.
     pub fn set(&self, value: Tensor) {
-        *self.value.write().expect("no panic holds a state") = value;
+        *self.value.write().expect("no panic holds a state") = Some(value);
     }
 
     /// Claims the state for one training forward.
@@ -163,22 +185,29 @@ impl State {
     /// # Errors
     /// If another thread is in one.
     pub fn claim(&self) -> Result<MutexGuard<'_, ()>> {
-        self.training.try_lock().map_err(|_| {
-            Error::new(ErrorKind::State, "two threads train the same model at once")
-                .hint("give each thread its own model, or call .eval() before sharing it")
-        })
+        match self.training.try_lock() {
+            Ok(guard) => Ok(guard),
+            // A forward that panicked left nothing half done: the state is replaced whole.
+            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => {
+                Err(Error::new(ErrorKind::State, "two threads train the same model at once")
+                    .hint("give each thread its own model, or call .eval() before sharing it"))
+            }
+        }
     }
 }
 
 impl Clone for State {
     fn clone(&self) -> Self {
-        State::new(self.get())
+        let value = self.value.read().expect("no panic holds a state").clone();
+        let (first, fill) = (self.first.clone(), self.fill);
+        State { first, fill, value: RwLock::new(value), training: Mutex::new(()) }
     }
 }
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "State({})", self.get().shape())
+        write!(f, "State({})", self.shape())
     }
 }
 

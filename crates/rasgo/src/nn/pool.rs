@@ -75,7 +75,7 @@ impl<const D: usize> Module for MaxPool<D> {
 
     fn kind(&self) -> Kind<'_> {
         let options = &self.options;
-        let cells: usize = options.kernel.iter().product();
+        let cells = options.kernel.iter().fold(1usize, |cells, &size| cells.saturating_mul(size));
         let side_by_side = *options == PoolOptions::new(options.kernel);
         if side_by_side && cells <= 256 {
             Kind::MaxPool(PoolAfter { kernel: options.kernel })

@@ -32,6 +32,14 @@ pub(super) struct Position {
     pub(super) seconds: f64,
 }
 
+/// What a run must not change between its stops.
+pub(super) struct Identity {
+    /// The text of the whole configuration.
+    pub(super) configuration: String,
+    /// The fingerprint of the data to train on.
+    pub(super) data: u64,
+}
+
 /// What training changes.
 pub(super) struct Trained {
     pub(super) network: Network,
@@ -51,7 +59,13 @@ fn folder(run: &Path) -> PathBuf {
     run.join("checkpoint")
 }
 
-pub(super) fn write(disk: &Disk, run: &Path, trained: &Trained, position: Position, data: u64) -> Result<()> {
+pub(super) fn write(
+    disk: &Disk,
+    run: &Path,
+    trained: &Trained,
+    position: Position,
+    identity: &Identity,
+) -> Result<()> {
     let Trained { network, mean, optimizer } = trained;
     let mut tensors = Vec::new();
     let mut add = |prefix: &str, part: Vec<(String, Tensor)>| {
@@ -70,7 +84,8 @@ pub(super) fn write(disk: &Disk, run: &Path, trained: &Trained, position: Positi
     let metadata = BTreeMap::from([
         ("position".to_string(), serde_json::to_string(&position).expect("a position has a text")),
         ("architecture".to_string(), network.architecture().to_toml()),
-        ("data".to_string(), format!("{data:016x}")),
+        ("configuration".to_string(), identity.configuration.clone()),
+        ("data".to_string(), format!("{:016x}", identity.data)),
         ("isa".to_string(), rasgo_core::Isa::current().name().to_string()),
         ("version".to_string(), env!("CARGO_PKG_VERSION").to_string()),
     ]);
@@ -78,7 +93,7 @@ pub(super) fn write(disk: &Disk, run: &Path, trained: &Trained, position: Positi
     disk.create_folder(&folder)?;
     let name = format!("{:08}.safetensors", position.step);
     safetensors::save(disk, folder.join(&name), &tensors, &metadata)?;
-    let before = std::fs::read_to_string(folder.join("latest")).ok();
+    let before = latest(&folder)?;
     disk.write_whole(folder.join("latest"), |file| file.put(name.as_bytes()))?;
     if let Some(before) = before.filter(|before| *before != name) {
         disk.remove_file(folder.join(before))?;
@@ -86,26 +101,55 @@ pub(super) fn write(disk: &Disk, run: &Path, trained: &Trained, position: Positi
     Ok(())
 }
 
+/// Whether that is the name of a checkpoint, and so no path to somewhere else.
+fn is_name(name: &str) -> bool {
+    let step = name.strip_suffix(".safetensors");
+    step.is_some_and(|step| step.len() >= 8 && step.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// What `latest` names; `None` if the run was stopped before its first checkpoint.
+fn latest(folder: &Path) -> Result<Option<String>> {
+    let path = folder.join("latest");
+    match std::fs::read_to_string(&path) {
+        Ok(name) if is_name(&name) => Ok(Some(name)),
+        Ok(name) => Err(Error::format(&path, format!("names no checkpoint: {name:?}"))
+            .hint("write into it the name of the newest .safetensors file beside it")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            // Only the checkpoint of step 0 may be there without `latest`.
+            let lost = std::fs::read_dir(folder).into_iter().flatten().flatten().find(|entry| {
+                let name = entry.file_name();
+                name.to_str().is_some_and(|name| is_name(name) && name != "00000000.safetensors")
+            });
+            match lost {
+                Some(entry) => Err(Error::format(&path, "is missing beside a checkpoint".to_string())
+                    .hint(format!("write into it {}", entry.file_name().display()))),
+                None => Ok(None),
+            }
+        }
+        Err(error) => Err(Error::io(&path, error)),
+    }
+}
+
 /// Removes what a killed run left: files that are not whole, and all checkpoints but the latest.
 pub(super) fn remove_leftovers(disk: &Disk, run: &Path) -> Result<()> {
     disk.remove_unfinished(run)?;
     let folder = folder(run);
     let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(()) };
-    let latest = std::fs::read_to_string(folder.join("latest")).unwrap_or_default();
+    let latest = latest(&folder)?;
     for entry in entries.flatten() {
         let name = entry.file_name();
-        if name != "latest" && name != latest.trim() {
+        if name.to_str().is_some_and(|name| is_name(name) && latest.as_deref() != Some(name)) {
             disk.remove_file(entry.path())?;
         }
     }
-    Ok(())
+    disk.remove_unfinished(&folder)
 }
 
 /// Takes the latest checkpoint; `None` if the run was stopped before its first.
-pub(super) fn read(run: &Path, trained: &mut Trained, data: u64) -> Result<Option<Position>> {
+pub(super) fn read(run: &Path, trained: &mut Trained, identity: &Identity) -> Result<Option<Position>> {
     let folder = folder(run);
-    let Ok(name) = std::fs::read_to_string(folder.join("latest")) else { return Ok(None) };
-    let path = folder.join(name.trim());
+    let Some(name) = latest(&folder)? else { return Ok(None) };
+    let path = folder.join(name);
     let loaded = safetensors::load(&path)?;
     let field = |key: &str| {
         loaded.metadata.get(key).ok_or_else(|| Error::format(&path, format!("the checkpoint has no {key}")))
@@ -115,8 +159,11 @@ pub(super) fn read(run: &Path, trained: &mut Trained, data: u64) -> Result<Optio
             .file(&path)
             .hint("resume with what it began with, or begin a new run with --out")
     };
-    if *field("data")? != format!("{data:016x}") {
+    if *field("data")? != format!("{:016x}", identity.data) {
         return Err(changed("the data"));
+    }
+    if *field("configuration")? != identity.configuration {
+        return Err(changed("config.toml"));
     }
     let Trained { network, mean, optimizer } = trained;
     if *field("architecture")? != network.architecture().to_toml() {
@@ -133,13 +180,13 @@ pub(super) fn read(run: &Path, trained: &mut Trained, data: u64) -> Result<Optio
     if let Some(mean) = mean {
         mean.network.load_state_dict(&part("mean/")).map_err(|error| error.file(&path))?;
     }
-    let mut paths = Vec::new();
+    let mut parameters = Vec::new();
     walk(network, |path, item| {
-        if let Item::Parameter(_) = item {
-            paths.push(path.to_string());
+        if let Item::Parameter(parameter) = item {
+            parameters.push((path.to_string(), parameter.shape().clone()));
         }
     });
-    optimizer.load_state(&paths, &part("optimizer/")).map_err(|error| error.file(&path))?;
+    optimizer.load_state(&parameters, &part("optimizer/")).map_err(|error| error.file(&path))?;
     let counters = part("counter/");
     walk_mut(network, |path, item| {
         if let ItemMut::Counter(counter) = item {

@@ -145,6 +145,7 @@ impl TrainConfig {
                 return wrong(name, value.to_string(), "give a finite number in its range, as lr 0.01");
             }
         }
+        self.optimizer.check()?;
         self.augment.augment().check()
     }
 }

@@ -61,6 +61,10 @@ pub fn evaluate(network: &dyn Module, loader: &Loader) -> Result<Evaluation> {
         let Batch { input, target, indices } = batch?;
         let size = indices.len();
         let logits = no_grad(|| network.forward(input))?;
+        if logits.shape()[..] != [size, classes] {
+            let text = format!("the network gives {} for {size} images of {classes} classes", logits.shape());
+            return Err(Error::new(ErrorKind::Data, text));
+        }
         loss += f64::from(logits.cross_entropy(&target, Default::default())?.item::<f32>()?) * size as f64;
         let guesses = logits.argmax_rows()?;
         let rows = logits.softmax()?;

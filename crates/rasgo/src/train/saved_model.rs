@@ -91,6 +91,12 @@ impl SavedModel {
             resize: ResizeRule::from_name(field("rasgo.resize")?)?,
             data: field("rasgo.data")?.clone(),
         };
+        let (named, wanted) = (info.classes.len(), network.classes());
+        if named != wanted {
+            let text = format!("names {named} classes, and the network has {wanted}");
+            return Err(Error::format(&path, text));
+        }
+        info.normalize.check(network.architecture().input[0]).map_err(|error| error.file(&path))?;
         Ok(SavedModel { network, info })
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rasgo_core::ops::CrossEntropyOptions;
 use rasgo_core::{Error, ErrorKind, Gradients, Result, random, trim_memory};
 
-use super::checkpoint::{self, Position, Trained};
+use super::checkpoint::{self, Identity, Position, Trained};
 use super::config::TrainConfig;
 use super::evaluate::evaluate;
 use super::observer::{EpochMetrics, Observer, Outcome, Progress};
@@ -31,8 +31,7 @@ pub(super) struct Session<'a> {
     validation: Option<Loader>,
     test: Option<Loader>,
     description: String,
-    /// Of the data to train on.
-    fingerprint: u64,
+    identity: Identity,
     saved_at: Instant,
 }
 
@@ -63,7 +62,7 @@ impl<'a> Session<'a> {
             return Err(Error::argument(text).hint("give a smaller --batch-size or --accumulate"));
         }
         let normalize = Normalize::measure(&*splits.train, &kept)?;
-        let fingerprint = splits.train.fingerprint();
+        let identity = Identity { configuration: config.to_toml(), data: splits.train.fingerprint() };
         let plain =
             || LoaderOptions::new().batch_size(250).normalize(normalize.clone()).workers(trainer.workers);
         let options = plain()
@@ -95,17 +94,17 @@ impl<'a> Session<'a> {
             validation,
             test,
             description: splits.description,
-            fingerprint,
+            identity,
             saved_at: Instant::now(),
         })
     }
 
     pub(super) fn read_checkpoint(&mut self) -> Result<Option<Position>> {
-        checkpoint::read(&self.folder, &mut self.trained, self.fingerprint)
+        checkpoint::read(&self.folder, &mut self.trained, &self.identity)
     }
 
     fn write_checkpoint(&mut self, at: Position) -> Result<()> {
-        checkpoint::write(&self.trainer.disk, &self.folder, &self.trained, at, self.fingerprint)?;
+        checkpoint::write(&self.trainer.disk, &self.folder, &self.trained, at, &self.identity)?;
         self.saved_at = Instant::now();
         Ok(())
     }
@@ -132,7 +131,7 @@ impl<'a> Session<'a> {
             let start = Instant::now();
             let network = self.trained.result();
             let validation = self.validation.as_ref().map(|loader| evaluate(network, loader)).transpose()?;
-            let done = at.epoch == self.config.epochs;
+            let done = at.epoch >= self.config.epochs;
             let test = self.test.as_ref().filter(|_| done).map(|test| evaluate(network, test)).transpose()?;
             at.seconds += start.elapsed().as_secs_f64();
             let metrics = EpochMetrics {
@@ -175,7 +174,7 @@ impl<'a> Session<'a> {
         let steps = self.steps();
         let (config, accumulate) = (&self.config, self.config.accumulate as u64);
         let (lr, schedule, warmup, clip) = (config.lr, config.schedule, config.warmup, config.clip_grad_norm);
-        let (total, before) = (steps * config.epochs, at.seconds);
+        let (total, before) = (steps.saturating_mul(config.epochs), at.seconds);
         let (start, first_step) = (Instant::now(), at.epoch_step);
         self.trained.network.train();
         let mut batches = self.train.epoch_from(at.epoch, (first_step * accumulate) as usize);

@@ -1,5 +1,7 @@
 //! How a run is begun and resumed.
 
+use std::fs::{File, TryLockError};
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -85,13 +87,11 @@ impl Trainer {
     ) -> Result<Outcome> {
         let folder = folder.as_ref();
         config.check()?;
-        if folder.join("config.toml").exists() {
-            return Err(Error::argument("the folder holds a run already")
-                .file(folder)
-                .hint("choose another --out, or go on with --resume"));
-        }
+        expect_no_run(folder)?;
         let session = Session::new(self, config, self.splits(config)?, folder)?;
         self.disk.create_folder(folder)?;
+        let _lock = lock(folder)?;
+        expect_no_run(folder)?;
         let text = session.config.to_toml();
         self.disk.write_whole(folder.join("config.toml"), |file| file.put(text.as_bytes()))?;
         session.train(Position::default(), observer)
@@ -116,14 +116,15 @@ impl Trainer {
         {
             return Ok(was_finished(metrics));
         }
+        let _lock = lock(folder)?;
         let mut session = Session::new(self, &config, self.splits(&config)?, folder)?;
-        checkpoint::remove_leftovers(&self.disk, folder)?;
         let at = session.read_checkpoint()?.unwrap_or_default();
+        checkpoint::remove_leftovers(&self.disk, folder)?;
         let metrics = folder.join("metrics.jsonl");
-        if metrics.exists() {
+        if metrics.exists() || at.metrics_bytes > 0 {
             self.disk.truncate(&metrics, at.metrics_bytes)?;
         }
-        if at.epoch == config.epochs {
+        if at.epoch >= config.epochs {
             // All was done, and the model has been lost since.
             session.save_model()?;
             return last_metrics(folder).map(was_finished).ok_or_else(|| {
@@ -135,6 +136,36 @@ impl Trainer {
 
     fn splits(&self, config: &TrainConfig) -> Result<Splits> {
         self.data.clone().map_or_else(|| data::open(&config.data), Ok)
+    }
+}
+
+/// # Errors
+/// [`ErrorKind::Exists`] if there is anything that a run leaves.
+fn expect_no_run(folder: &Path) -> Result<()> {
+    let left = ["config.toml", "checkpoint", "metrics.jsonl", "model.safetensors"];
+    if left.iter().all(|name| !folder.join(name).exists()) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Exists, "the folder holds a run already")
+        .file(folder)
+        .hint("choose another --out, or go on with --resume"))
+}
+
+/// Keeps other processes from training in the folder, as long as the file is held.
+///
+/// # Errors
+/// [`ErrorKind::Exists`] if another one does.
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join(".lock");
+    let file = File::create(&path).map_err(|error| Error::io(&path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::new(ErrorKind::Exists, "another process trains in this folder").file(folder))
+        }
+        // Some network file systems have no locks.
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(file),
+        Err(TryLockError::Error(error)) => Err(Error::io(&path, error)),
     }
 }
 

@@ -35,7 +35,7 @@ impl WeightMean {
                     parameter.update(|mean| optim::ema(decay, mean, value))
                 }),
                 // A count of batches has no mean.
-                ItemMut::State(state) if state.get().dtype() != DType::F32 => {
+                ItemMut::State(state) if state.dtype() != DType::F32 => {
                     values.next().map_or(Ok(()), |(_, value)| {
                         state.set(value);
                         Ok(())

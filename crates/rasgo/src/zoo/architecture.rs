@@ -101,6 +101,11 @@ impl Architecture {
         self
     }
 
+    /// The number of classes; 10 where nothing is said.
+    pub(super) fn class_count(&self) -> usize {
+        self.classes.unwrap_or(10)
+    }
+
     /// Another input.
     pub fn input(mut self, input: impl AsRef<[usize]>) -> Architecture {
         self.input = input.as_ref().to_vec();
@@ -135,12 +140,15 @@ impl Architecture {
         }
         let shape: Vec<usize> = std::iter::once(1).chain(self.input.iter().copied()).collect();
         let mut x = Tensor::shape_only(shape, DType::F32);
+        if x.shape().checked_elements().is_none() {
+            return Err(Error::config(format!("input {:?} is too large for any memory", self.input)));
+        }
         let mut built = Vec::new();
         for (part, name) in parts.into_iter().zip(self.part_names()) {
             let mut sequence = Sequential::new();
             for (i, spec) in part.iter().enumerate() {
                 let at = format!("{name}.{i} ({})", spec.type_name());
-                let layer = spec.build(&x, self.classes.unwrap_or(10)).map_err(|error| error.layer(&at))?;
+                let layer = spec.build(&x, self.class_count()).map_err(|error| error.layer(&at))?;
                 let before = x.shape().clone();
                 x = shape_only_forward(|| layer.forward(x)).map_err(|error| {
                     Error::new(
@@ -156,7 +164,7 @@ impl Architecture {
         }
         let [backbone, neck, head] = built.try_into().expect("three parts");
         let network = Network::new(self.clone(), backbone, neck, head);
-        let classes = self.classes.unwrap_or(10);
+        let classes = self.class_count();
         if x.shape().len() != 2 || x.shape()[1] != classes {
             return Err(Error::config(format!(
                 "the model gives {} for each input, not {classes} classes",

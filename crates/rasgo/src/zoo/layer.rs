@@ -339,6 +339,9 @@ impl LayerSpec {
             S::Tanh(_) => Box::new(nn::Activation::new(Function::Tanh)),
             S::ScaledTanh(_) => Box::new(nn::historic::ScaledTanh::new()),
             S::Subsample2d(_) => Box::new(nn::historic::Subsample2d::new(channels)),
+            S::ConnectedConv2d(spec) if !(1..=1 << 16).contains(&spec.kernel_size) => {
+                return Err(Error::config(format!("kernel_size {}", spec.kernel_size)).hint("give 1 or more"));
+            }
             S::ConnectedConv2d(spec) => {
                 if let Some(map) = spec.connections.iter().flatten().find(|&&map| map >= channels) {
                     return Err(Error::config(format!("a connection to map {map} of {channels}")));

@@ -31,6 +31,11 @@ impl Network {
         &self.architecture
     }
 
+    /// The number of classes.
+    pub fn classes(&self) -> usize {
+        self.architecture.class_count()
+    }
+
     /// The layers that find features.
     pub fn backbone(&self) -> &Sequential {
         &self.backbone

@@ -65,7 +65,8 @@ pub fn summarize(name: &str, model: &impl Module, input: &[usize]) -> Result<Sum
     for event in events {
         match event {
             Event::Op { layer: Some(layer), multiply_adds: count, .. } => {
-                *multiply_adds.entry(layer.to_string()).or_default() += count;
+                let sum = multiply_adds.entry(layer.to_string()).or_default();
+                *sum = sum.saturating_add(count);
             }
             Event::Op { .. } => {}
             Event::Layer { path, kind, output, window } => {
@@ -92,7 +93,7 @@ pub fn summarize(name: &str, model: &impl Module, input: &[usize]) -> Result<Sum
         model: name.to_string(),
         input: input.to_vec(),
         parameters: model.parameter_count(),
-        multiply_adds: multiply_adds.values().sum(),
+        multiply_adds: multiply_adds.values().fold(0, |sum: u64, count| sum.saturating_add(*count)),
         layers,
     })
 }
@@ -102,8 +103,10 @@ fn grow(field: &mut [usize], jump: &mut [usize], window: &Window, spatial: &[usi
     for axis in 0..spatial.len() {
         match window.kernel {
             Some(kernel) => {
-                field[axis] += window.dilation[first + axis] * (kernel[first + axis] - 1) * jump[axis];
-                jump[axis] *= window.stride[first + axis];
+                let reach = window.dilation[first + axis] * (kernel[first + axis] - 1);
+                // A model file may say any number.
+                field[axis] = field[axis].saturating_add(reach.saturating_mul(jump[axis]));
+                jump[axis] = jump[axis].saturating_mul(window.stride[first + axis]);
             }
             None => field[axis] = spatial[axis].max(field[axis]),
         }

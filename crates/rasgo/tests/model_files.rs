@@ -1,0 +1,54 @@
+//! Model files with any numbers build or are refused: they do not panic, and take no memory for what they promise.
+
+use proptest::prelude::*;
+use rasgo::zoo::{Architecture, summarize};
+
+/// Small numbers, and those at which sums and products break.
+fn number() -> impl Strategy<Value = u64> {
+    let large = [1 << 16, 1 << 31, (1 << 31) + 1, 1 << 32, 1 << 40, 1 << 62, i64::MAX as u64];
+    prop_oneof![6 => 0..8u64, 1 => prop::sample::select(large.to_vec())]
+}
+
+fn layer() -> impl Strategy<Value = String> {
+    let numbers = (number(), number(), number(), number(), number(), number());
+    (0..12usize, numbers).prop_map(|(kind, (a, b, c, d, e, g))| {
+        let text = match kind {
+            0 | 1 => format!(
+                "\"Conv2d\"\nout_channels = {a}\nkernel_size = {b}\nstride = {c}\npadding = {d}\ndilation = {e}\n\
+                 groups = {}",
+                if g < 6 { 1 } else { g }
+            ),
+            2 => format!("\"Conv2d\"\nout_channels = {a}\nkernel_size = [{b}, {c}]\npadding = \"same\""),
+            3 => format!("\"MaxPool2d\"\nkernel_size = {a}\nstride = {b}\npadding = {c}\nceil_mode = true"),
+            4 => format!("\"AvgPool2d\"\nkernel_size = [{a}, {b}]\npadding = {c}"),
+            5 => format!("\"AdaptiveAvgPool2d\"\noutput_size = {a}"),
+            6 => format!("\"Linear\"\nout_features = {a}"),
+            7 => format!("\"ConnectedConv2d\"\nkernel_size = {a}\nconnections = [[0], [{b}]]"),
+            8 => "\"BatchNorm2d\"".to_string(),
+            9 => "\"Subsample2d\"".to_string(),
+            10 => "\"Flatten\"".to_string(),
+            _ => "\"ReLU\"".to_string(),
+        };
+        format!("[[layer]]\ntype = {text}\n")
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 30_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_model_file_builds_or_is_refused(
+        input in prop::collection::vec(number(), 1..5),
+        layers in prop::collection::vec(layer(), 1..6),
+        ends in any::<bool>(),
+    ) {
+        let mut text = format!("input = {input:?}\n{}", layers.concat());
+        if ends {
+            text += "[[layer]]\ntype = \"Flatten\"\n[[layer]]\ntype = \"Linear\"\n";
+        }
+        if let Ok(network) = Architecture::from_toml(&text).and_then(|architecture| architecture.build()) {
+            let input = network.architecture().input.clone();
+            summarize("random", &network, &input).unwrap();
+        }
+    }
+}
