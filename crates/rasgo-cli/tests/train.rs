@@ -350,3 +350,29 @@ fn a_reader_that_has_gone_stops_nothing_and_a_full_device_is_told() {
         assert!(error_of(&output).contains("standard output"), "{}", error_of(&output));
     }
 }
+
+#[test]
+fn a_picture_on_the_other_ground_is_noticed_and_invert_turns_it_around() {
+    use rasgo::{Tensor, formats};
+    let place = Place::new();
+    assert!(run(&as_str(&place.train("run"))).status.success());
+    let pixels: Vec<u8> = (0..784).map(|i| if (i / 28usize).abs_diff(12) < 2 { 200 } else { 0 }).collect();
+    let write = |name: &str, pixels: Vec<u8>| {
+        let picture = Tensor::from_vec(pixels, [1, 28, 28]).unwrap();
+        formats::write_png(&formats::Disk::default(), place.path(name), &picture).unwrap();
+        place.path(name)
+    };
+    let dark = write("dark.png", pixels.clone());
+    let bright = write("bright.png", pixels.iter().map(|x| 255 - x).collect());
+    let folder = place.path("run");
+    let shown = |arguments: &[&str]| {
+        let output = run(&[&["predict", &folder], arguments].concat());
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (text.split_once(": ").unwrap().1.to_string(), error_of(&output))
+    };
+    let (expected, note) = shown(&[&dark]);
+    assert_eq!(note, "");
+    let (_, note) = shown(&[&bright]);
+    assert!(note.contains("--invert"), "{note}");
+    assert_eq!(shown(&[&bright, "--invert"]), (expected, String::new()));
+}

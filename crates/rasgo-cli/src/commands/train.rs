@@ -54,11 +54,13 @@ impl Train {
             report::write(&outcome)?;
         }
         if self.json {
-            print(&serde_json::to_string(&outcome.metrics).expect("metrics have a text"))?;
-            return Ok(());
+            return print(&serde_json::to_string(&outcome.metrics).expect("metrics have a text"));
         }
+        let data = TrainConfig::read(outcome.folder.join("config.toml"))?.data;
+        let mut sample = format!("{data}:train:0");
         if let Some(test) = &outcome.test {
             let images: usize = test.confusion.iter().flatten().sum();
+            sample = format!("{data}:test:{}", 42.min(images - 1));
             print(&format!(
                 "{:.2} % of {} test images, after {:.0} s",
                 100.0 * test.accuracy,
@@ -67,9 +69,10 @@ impl Train {
             ))?;
         }
         print(&format!("the run is in {folder}; next:"))?;
-        print(&format!("  rasgo predict {folder} mnist:test:42"))?;
-        print(&format!("  rasgo eval {folder}"))?;
-        Ok(())
+        // As it was called: after `cargo run` there is no rasgo on the path.
+        let rasgo = std::env::args().next().unwrap_or("rasgo".to_string());
+        print(&format!("  {rasgo} predict {folder} {sample}"))?;
+        print(&format!("  {rasgo} eval {folder}"))
     }
 }
 
