@@ -38,10 +38,8 @@ pub enum ErrorKind {
 }
 
 /// What went wrong, where, and what would mend it.
-#[derive(Debug)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     kind: ErrorKind,
     op: Option<&'static str>,
@@ -195,8 +193,26 @@ impl fmt::Display for Error {
     }
 }
 
+/// For people too: it is what `fn main() -> Result<()>` and `unwrap` print.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source.as_ref().map(|source| source.as_ref() as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_main_prints_is_for_people() {
+        let error = Error::argument("a batch size of 0").hint("use 1 or more");
+        assert_eq!(format!("{error:?}"), "a batch size of 0; use 1 or more");
     }
 }
