@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The folder of the workspace.
+/// The folder of the workspace: cargo says it when it runs this. What it said at build time may be another checkout, if
+/// two share a build folder, and then all checks would be of the other one.
 pub(crate) fn root() -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    own.parent().unwrap_or(own).to_path_buf()
+    let own = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from("xtask"), PathBuf::from);
+    own.parent().unwrap_or(&own).to_path_buf()
 }
 
 /// Paths below `root`, with `/` between the names: the files that git keeps or would keep; without git, all
