@@ -284,7 +284,7 @@ fn a_damaged_pointer_to_the_checkpoint_is_named_and_the_checkpoint_stays() {
         assert!(folder.join("checkpoint").join(&good).exists(), "{text:?}");
     }
     assert!(victim.exists());
-    std::fs::write(&latest, &good).unwrap();
+    std::fs::write(&latest, format!("{good}\n")).unwrap();
     assert_eq!(trainer().resume(&folder, &mut Silent).unwrap().metrics.weights_hash, whole);
 }
 

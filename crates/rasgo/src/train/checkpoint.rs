@@ -111,7 +111,8 @@ fn is_name(name: &str) -> bool {
 fn latest(folder: &Path) -> Result<Option<String>> {
     let path = folder.join("latest");
     match std::fs::read_to_string(&path) {
-        Ok(name) if is_name(&name) => Ok(Some(name)),
+        // Who writes it by hand, as the hints say, ends the line.
+        Ok(name) if is_name(name.trim_end()) => Ok(Some(name.trim_end().to_string())),
         Ok(name) => Err(Error::format(&path, format!("names no checkpoint: {name:?}"))
             .hint("write into it the name of the newest .safetensors file beside it")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -100,7 +100,8 @@ impl Trainer {
     /// Goes on with a run, to the bit; one that is finished is left as it is.
     ///
     /// # Errors
-    /// If the folder has no `config.toml`, or the data or the model file have changed since the run began.
+    /// If the folder has no `config.toml`, another process trains in it, or the configuration, the data or the model
+    /// file have changed since the run began.
     pub fn resume(&self, folder: impl AsRef<Path>, observer: &mut dyn Observer) -> Result<Outcome> {
         let folder = folder.as_ref();
         if !folder.join("config.toml").exists() {
@@ -139,6 +140,8 @@ impl Trainer {
     }
 }
 
+/// Checks that a run may begin there.
+///
 /// # Errors
 /// [`ErrorKind::Exists`] if there is anything that a run leaves.
 fn expect_no_run(folder: &Path) -> Result<()> {
@@ -161,7 +164,9 @@ fn lock(folder: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            Err(Error::new(ErrorKind::Exists, "another process trains in this folder").file(folder))
+            Err(Error::new(ErrorKind::Exists, "another process trains in this folder")
+                .file(folder)
+                .hint("wait until it has finished, or stop it"))
         }
         // Some network file systems have no locks.
         Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(file),

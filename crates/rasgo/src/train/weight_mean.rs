@@ -27,30 +27,29 @@ impl WeightMean {
         let decay = self.decay.min((1.0 + step as f64) / (10.0 + step as f64));
         let mut result = Ok(());
         // Both networks have one architecture, so their walks meet the same tensors in the same order.
-        let mut values = of.state_dict().into_iter();
-        walk_mut(&mut self.network, |_, item| {
-            let followed = match item {
-                ItemMut::Parameter(parameter) => values.next().map_or(Ok(()), |(_, value)| {
+        let mut values = of.state_dict().into_iter().map(|(_, value)| value);
+        let mut follow = |item: ItemMut<'_>| -> Result<()> {
+            let mut value = || values.next().expect("the other network has this tensor too");
+            match item {
+                ItemMut::Parameter(parameter) => {
+                    let value = value();
                     let value = value.as_slice::<f32>()?;
-                    parameter.update(|mean| optim::ema(decay, mean, value))
-                }),
-                // A count of batches has no mean.
-                ItemMut::State(state) if state.dtype() != DType::F32 => {
-                    values.next().map_or(Ok(()), |(_, value)| {
-                        state.set(value);
-                        Ok(())
-                    })
+                    parameter.update(|mean| optim::ema(decay, mean, value))?;
                 }
-                ItemMut::State(state) => values.next().map_or(Ok(()), |(_, value)| {
+                ItemMut::State(state) if state.dtype() == DType::F32 => {
+                    let (mut mean, value) = (state.get(), value());
                     let value = value.as_slice::<f32>()?;
-                    let mut mean = state.get();
                     mean.update(|mean: &mut [f32]| optim::ema(decay, mean, value))?;
                     state.set(mean);
-                    Ok(())
-                }),
-                ItemMut::Mode(_) | ItemMut::Counter(_) => Ok(()),
-            };
-            if let Err(error) = followed {
+                }
+                // A count of batches has no mean.
+                ItemMut::State(state) => state.set(value()),
+                ItemMut::Mode(_) | ItemMut::Counter(_) => {}
+            }
+            Ok(())
+        };
+        walk_mut(&mut self.network, |_, item| {
+            if let Err(error) = follow(item) {
                 result = Err(error);
             }
         });
