@@ -3,7 +3,7 @@
 use super::avg::{Average, cell_counts};
 use super::max::{Geometry, forward};
 use super::max_grad::backward;
-use super::windows::adaptive_axes;
+use super::windows::{Axis, adaptive_axes};
 use crate::Float;
 
 /// An adaptive pooling in one, two or three dimensions; axes that are missing come first and have size 1. The
@@ -34,6 +34,10 @@ pub fn adaptive_avg_backward<T: Float>(p: &AdaptiveProblem, dy: &[T], dx: &mut [
     average.backward(&cell_counts(&axes), dy, dx);
 }
 
+fn geometry<'a>(p: &AdaptiveProblem, axes: &'a [Axis; 3]) -> Geometry<'a> {
+    Geometry { n: p.n, c: p.c, input: p.input, output: p.output, kernel: [1; 3], axes, flat: true }
+}
+
 /// `dst[n, o, c] = max over the window of src`; `indices` are pixel numbers of the input plane, as PyTorch's.
 /// The first of equal maxima wins, a NaN wins over all.
 pub fn adaptive_max_forward<T: Float>(
@@ -43,29 +47,11 @@ pub fn adaptive_max_forward<T: Float>(
     indices: Option<&mut [u32]>,
 ) {
     let axes = adaptive_axes(p.input, p.output);
-    let geometry = Geometry {
-        n: p.n,
-        c: p.c,
-        input: p.input,
-        output: p.output,
-        kernel: [1; 3],
-        axes: &axes,
-        flat: true,
-    };
-    forward(&geometry, src, dst, indices);
+    forward(&geometry(p, &axes), src, dst, indices);
 }
 
 /// `dx[n, i, c] = sum of dy over the windows whose maximum was at i`.
 pub fn adaptive_max_backward<T: Float>(p: &AdaptiveProblem, dy: &[T], indices: &[u32], dx: &mut [T]) {
     let axes = adaptive_axes(p.input, p.output);
-    let geometry = Geometry {
-        n: p.n,
-        c: p.c,
-        input: p.input,
-        output: p.output,
-        kernel: [1; 3],
-        axes: &axes,
-        flat: true,
-    };
-    backward(&geometry, dy, indices, dx);
+    backward(&geometry(p, &axes), dy, indices, dx);
 }

@@ -26,38 +26,45 @@ pub type MaxPool2d = MaxPool<2>;
 /// Pools (N, C, D, H, W).
 pub type MaxPool3d = MaxPool<3>;
 
+/// The options that both poolings of a window have.
+macro_rules! windowed {
+    ($name:ident, $kinds:expr) => {
+        impl<const D: usize> $name<D> {
+            /// Windows of that size side by side.
+            pub fn new(kernel_size: impl Into<Size<D>>) -> Self {
+                let options = PoolOptions::new(kernel_size.into().on_three_axes(1));
+                $name { name: LayerName::new($kinds[D - 1]), options }
+            }
+
+            /// The step of the window.
+            pub fn stride(mut self, stride: impl Into<Size<D>>) -> Self {
+                self.options.stride = stride.into().on_three_axes(1);
+                self
+            }
+
+            /// Cells added on both sides, at most half the kernel.
+            pub fn padding(mut self, padding: impl Into<Size<D>>) -> Self {
+                self.options.padding = padding.into().on_three_axes(0);
+                self
+            }
+
+            /// Whether a last, incomplete window counts.
+            pub fn ceil_mode(mut self, ceil_mode: bool) -> Self {
+                self.options.ceil_mode = ceil_mode;
+                self
+            }
+        }
+    };
+}
+
 fn window(options: &PoolOptions) -> Window {
     Window { kernel: Some(options.kernel), stride: options.stride, dilation: options.dilation }
 }
 
 impl<const D: usize> MaxPool<D> {
-    /// Windows of that size side by side.
-    pub fn new(kernel_size: impl Into<Size<D>>) -> Self {
-        let options = PoolOptions::new(kernel_size.into().on_three_axes(1));
-        MaxPool { name: LayerName::new(["MaxPool1d", "MaxPool2d", "MaxPool3d"][D - 1]), options }
-    }
-
-    /// The step of the window.
-    pub fn stride(mut self, stride: impl Into<Size<D>>) -> Self {
-        self.options.stride = stride.into().on_three_axes(1);
-        self
-    }
-
-    /// Cells added on both sides, at most half the kernel.
-    pub fn padding(mut self, padding: impl Into<Size<D>>) -> Self {
-        self.options.padding = padding.into().on_three_axes(0);
-        self
-    }
-
     /// The distance of the window's cells.
     pub fn dilation(mut self, dilation: impl Into<Size<D>>) -> Self {
         self.options.dilation = dilation.into().on_three_axes(1);
-        self
-    }
-
-    /// Whether a last, incomplete window counts.
-    pub fn ceil_mode(mut self, ceil_mode: bool) -> Self {
-        self.options.ceil_mode = ceil_mode;
         self
     }
 
@@ -67,6 +74,8 @@ impl<const D: usize> MaxPool<D> {
         x.max_pool_with_indices(&self.options)
     }
 }
+
+windowed!(MaxPool, ["MaxPool1d", "MaxPool2d", "MaxPool3d"]);
 
 impl<const D: usize> Module for MaxPool<D> {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
@@ -85,7 +94,8 @@ impl<const D: usize> Module for MaxPool<D> {
     }
 }
 
-/// The mean of each window, as `torch.nn.AvgPool1d`, `AvgPool2d`, `AvgPool3d`. It has no dilation.
+/// The mean of each window, as `torch.nn.AvgPool1d`, `AvgPool2d`, `AvgPool3d`. Padding counts as
+/// zeros. It has no dilation.
 #[derive(Clone, Debug, Module)]
 pub struct AvgPool<const D: usize> {
     name: LayerName,
@@ -101,36 +111,14 @@ pub type AvgPool2d = AvgPool<2>;
 pub type AvgPool3d = AvgPool<3>;
 
 impl<const D: usize> AvgPool<D> {
-    /// Windows of that size side by side.
-    pub fn new(kernel_size: impl Into<Size<D>>) -> Self {
-        let options = PoolOptions::new(kernel_size.into().on_three_axes(1));
-        AvgPool { name: LayerName::new(["AvgPool1d", "AvgPool2d", "AvgPool3d"][D - 1]), options }
-    }
-
-    /// The step of the window.
-    pub fn stride(mut self, stride: impl Into<Size<D>>) -> Self {
-        self.options.stride = stride.into().on_three_axes(1);
-        self
-    }
-
-    /// Zeros added on both sides, at most half the kernel.
-    pub fn padding(mut self, padding: impl Into<Size<D>>) -> Self {
-        self.options.padding = padding.into().on_three_axes(0);
-        self
-    }
-
-    /// Whether a last, incomplete window counts.
-    pub fn ceil_mode(mut self, ceil_mode: bool) -> Self {
-        self.options.ceil_mode = ceil_mode;
-        self
-    }
-
     /// Whether padding counts in the divisor (it does by default).
     pub fn count_include_pad(mut self, include: bool) -> Self {
         self.options.count_include_pad = include;
         self
     }
 }
+
+windowed!(AvgPool, ["AvgPool1d", "AvgPool2d", "AvgPool3d"]);
 
 impl<const D: usize> Module for AvgPool<D> {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
