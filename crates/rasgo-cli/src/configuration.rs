@@ -7,6 +7,8 @@ use rasgo::Result;
 use rasgo::optim::{Rule, Schedule};
 use rasgo::train::TrainConfig;
 
+use crate::numbers::{above_zero, not_negative, positive, share};
+
 /// What `train` may be told; what is left out has its default, or that of `--config`.
 #[derive(Debug, Args)]
 pub(crate) struct Configuration {
@@ -21,11 +23,11 @@ pub(crate) struct Configuration {
     /// Passes over the training images [default: 4]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     epochs: Option<u64>,
-    /// Images of one step [default: 128]
+    /// Images of one batch [default: 128]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = positive)]
     batch_size: Option<usize>,
     /// The peak of the learning rate [default: 0.01]
-    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = finite)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = above_zero)]
     lr: Option<f64>,
     /// The update rule: sgd (momentum 0.9, Nesterov), adam or adamw [default: adamw]
     #[arg(long, value_name = "NAME")]
@@ -97,34 +99,6 @@ impl ScheduleName {
             ScheduleName::Step => Schedule::Step,
             ScheduleName::OneCycle => Schedule::OneCycle,
         }
-    }
-}
-
-fn positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("it must be a whole number of 1 or more".to_string()),
-        Ok(n) => Ok(n),
-    }
-}
-
-fn finite(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(x) if x.is_finite() && x > 0.0 => Ok(x),
-        _ => Err("it must be a number above 0".to_string()),
-    }
-}
-
-fn not_negative(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(x) if x.is_finite() && x >= 0.0 => Ok(x),
-        _ => Err("it must be a number of 0 or more".to_string()),
-    }
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(x) if (0.0..1.0).contains(&x) => Ok(x),
-        _ => Err("it must be a number from 0 to below 1".to_string()),
     }
 }
 

@@ -4,6 +4,7 @@
 mod commands;
 mod configuration;
 mod machine;
+mod numbers;
 mod plot;
 mod report;
 mod terminal;
@@ -19,7 +20,7 @@ struct Cli {
     #[command(subcommand)]
     command: commands::Command,
     /// Threads to compute on; all by default
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, global = true, display_order = 100, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
 }
 

@@ -18,6 +18,10 @@ const MODELS: [(&str, usize, u64); 6] = [
 
 #[test]
 fn from_the_second_step_nothing_is_allocated_or_copied() {
+    assert!(
+        zoo::models().iter().map(|model| model.name).eq(MODELS.map(|model| model.0)),
+        "every model is listed"
+    );
     let mut failures = Vec::new();
     for (name, batch, layout_copies) in MODELS {
         let architecture = zoo::named(name).unwrap().architecture();

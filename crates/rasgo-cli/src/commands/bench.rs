@@ -9,6 +9,7 @@ use rasgo::{Error, Isa, Result, Tensor, no_grad, settings};
 use serde_json::{Value, json};
 
 use crate::machine::{ResidentMemory, processor};
+use crate::numbers::above_zero;
 use crate::terminal::{note, print, table};
 
 /// Measure this machine, and the speed and memory of training on it.
@@ -33,7 +34,7 @@ enum What {
         #[arg(long, value_name = "NAME")]
         only: Option<String>,
         /// How long to repeat the step of one model: 5 to 200 times, of which the median counts
-        #[arg(long, value_name = "S", default_value_t = 1.0, allow_negative_numbers = true, value_parser = seconds)]
+        #[arg(long, value_name = "S", default_value_t = 1.0, allow_negative_numbers = true, value_parser = above_zero)]
         seconds: f64,
         /// Print one JSON object
         #[arg(long)]
@@ -49,13 +50,6 @@ enum What {
         #[arg(long)]
         json: bool,
     },
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(x) if x.is_finite() && x > 0.0 => Ok(x),
-        _ => Err("it must be a number above 0".to_string()),
-    }
 }
 
 impl Bench {
