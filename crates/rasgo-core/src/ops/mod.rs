@@ -53,6 +53,18 @@ pub(crate) fn expect_sizes(axis: &str, sizes: &[usize]) -> Result<()> {
     }
 }
 
+/// The axis that a user's number names: a negative one counts from the end.
+#[allow(dead_code, reason = "used by the operations that follow")]
+pub(crate) fn axis_of(axis: isize, rank: usize) -> Result<usize> {
+    let from_start = if axis < 0 { axis.checked_add_unsigned(rank) } else { Some(axis) };
+    match from_start.and_then(|axis| usize::try_from(axis).ok()) {
+        Some(axis) if axis < rank => Ok(axis),
+        _ if rank == 0 => Err(Error::argument(format!("axis {axis} of a scalar, which has none"))),
+        _ => Err(Error::argument(format!("axis {axis} of a tensor with {rank} axes"))
+            .hint(format!("give -{rank}..={}", rank - 1))),
+    }
+}
+
 /// Checks that all inputs have one float dtype.
 fn expect_float(inputs: &[Meta]) -> Result<DType> {
     let dtype = inputs[0].dtype;
