@@ -13,6 +13,7 @@ use super::{expect_float, float, no_second_gradient};
 use crate::error::{Error, Result};
 use crate::meta::{DType, Meta};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply_all};
+use crate::reach::{self, Reach, Reaches};
 use crate::tensor::Tensor;
 
 /// A max pooling of windows side by side, without padding, that follows the normalisation.
@@ -67,6 +68,13 @@ impl BatchNorm {
 impl Op for BatchNorm {
     fn name(&self) -> &'static str {
         "batch_norm"
+    }
+
+    fn reach(&self, which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        match self.pool() {
+            Some(pool) if which == 0 => reach::of_axes(&inputs[0], |axis| Reach::Window(pool.window(axis))),
+            _ => reach::by_shape(&inputs[which], output),
+        }
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {

@@ -15,6 +15,7 @@ use super::{expect_float, expect_sizes, float};
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::reach::{self, Reach, Reaches, Window};
 use crate::tensor::Tensor;
 
 /// The attributes of a convolution, one for each spatial axis; of fewer than three axes the last are used.
@@ -54,6 +55,13 @@ fn problem(options: &ConvOptions, x: &Shape, weight: &Shape, y: &Shape) -> ConvP
     padding[missing].fill(0);
     dilation[missing].fill(1);
     ConvProblem { n, ic, oc, groups, input, output, kernel, stride, padding, dilation }
+}
+
+/// The window along one of three axes.
+fn window(options: &ConvOptions, weight: &Shape, axis: usize) -> Window {
+    let (_, _, kernel) = weight.image();
+    let padding = options.padding[axis].0 as isize;
+    Window { kernel: kernel[axis], stride: options.stride[axis], padding, dilation: options.dilation[axis] }
 }
 
 /// Checks x (N, C, …) against w (O, C / groups, …) and gives the shape of y.
@@ -147,6 +155,13 @@ impl Op for Conv {
         });
     }
 
+    fn reach(&self, which: usize, inputs: &[Shape], _output: &Shape) -> Reaches {
+        match which {
+            0 => reach::of_axes(&inputs[0], |axis| Reach::Window(window(&self.0, &inputs[1], axis))),
+            _ => reach::everything(&inputs[which]),
+        }
+    }
+
     fn saves(&self) -> Saves {
         // The sign of y is the mask of its own relu.
         let outputs = if self.0.relu { Mask::of(&[0]) } else { Mask::NONE };
@@ -202,6 +217,15 @@ impl Op for ConvGradInput {
         });
     }
 
+    fn reach(&self, which: usize, inputs: &[Shape], _output: &Shape) -> Reaches {
+        match which {
+            0 => reach::of_axes(&inputs[0], |axis| {
+                Reach::Transposed(window(&self.options, &inputs[1], axis))
+            }),
+            _ => reach::everything(&inputs[which]),
+        }
+    }
+
     fn saves(&self) -> Saves {
         Saves { inputs: Mask::of(&[0, 1]), outputs: Mask::NONE }
     }
@@ -243,6 +267,10 @@ impl Op for ConvGradWeight {
         float!(inputs[0].meta().dtype, T => {
             conv::grad_weight(&p, inputs[0].values::<T>(), inputs[1].values::<T>(), outputs[0].values::<T>());
         });
+    }
+
+    fn reach(&self, which: usize, inputs: &[Shape], _output: &Shape) -> Reaches {
+        reach::everything(&inputs[which])
     }
 
     fn saves(&self) -> Saves {

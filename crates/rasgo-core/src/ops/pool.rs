@@ -12,6 +12,7 @@ use super::{expect_float, expect_sizes, float, no_second_gradient};
 use crate::error::{Error, Result};
 use crate::meta::{DType, Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply, apply_all};
+use crate::reach::{self, Reach, Reaches, Window};
 use crate::tensor::Tensor;
 
 /// The attributes of a pooling; of fewer than three spatial axes the last are used.
@@ -85,6 +86,16 @@ impl PoolOptions {
         Ok([x[0], x[1]].into_iter().chain(output[5 - rank..].iter().copied()).collect())
     }
 
+    /// The window along one of three axes.
+    pub(super) fn window(&self, axis: usize) -> Window {
+        Window {
+            kernel: self.kernel[axis],
+            stride: self.stride[axis],
+            padding: self.padding[axis] as isize,
+            dilation: self.dilation[axis],
+        }
+    }
+
     pub(super) fn problem(&self, x: &Shape, y: &Shape) -> PoolProblem {
         let (n, c, input) = x.image();
         let (_, _, output) = y.image();
@@ -144,6 +155,10 @@ impl Op for MaxPool {
         });
     }
 
+    fn reach(&self, _which: usize, inputs: &[Shape], _output: &Shape) -> Reaches {
+        reach::of_axes(&inputs[0], |axis| Reach::Window(self.0.window(axis)))
+    }
+
     fn saves(&self) -> Saves {
         Saves { inputs: Mask::NONE, outputs: Mask::of(&[1]) }
     }
@@ -180,6 +195,10 @@ impl Op for MaxPoolGrad {
         float!(inputs[0].meta().dtype, T => {
             pool::max_backward(&p, inputs[0].values::<T>(), inputs[1].values::<u8>(), outputs[0].values::<T>());
         });
+    }
+
+    fn reach(&self, _which: usize, inputs: &[Shape], _output: &Shape) -> Reaches {
+        reach::of_axes(&inputs[0], |axis| Reach::Transposed(self.options.window(axis)))
     }
 
     fn grad(&self, _saved: Saved, _dy: Grads, _needs: Mask) -> Result<Grads> {
@@ -226,6 +245,14 @@ impl Op for AvgPool {
         });
     }
 
+    fn reach(&self, _which: usize, inputs: &[Shape], _output: &Shape) -> Reaches {
+        let window = |axis| self.options.window(axis);
+        reach::of_axes(&inputs[0], |axis| match self.back {
+            None => Reach::Window(window(axis)),
+            Some(_) => Reach::Transposed(window(axis)),
+        })
+    }
+
     fn grad(&self, saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
         let dy = dy[0].take().expect("one output");
         let back = self.back.is_none().then(|| saved.input_shape(0));
@@ -267,6 +294,13 @@ impl Op for AdaptiveAvgPool {
                 Some(_) => pool::adaptive_avg_backward(&adaptive(to.2, from.2), src, dst),
             }
         });
+    }
+
+    fn reach(&self, _which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        match self.back {
+            None => reach::adaptive(&inputs[0], output),
+            Some(_) => reach::everything(&inputs[0]),
+        }
     }
 
     fn grad(&self, saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
@@ -312,6 +346,10 @@ impl Op for AdaptiveMaxPool {
         });
     }
 
+    fn reach(&self, _which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        reach::adaptive(&inputs[0], output)
+    }
+
     fn saves(&self) -> Saves {
         Saves { inputs: Mask::NONE, outputs: Mask::of(&[1]) }
     }
@@ -351,6 +389,10 @@ impl Op for AdaptiveMaxPoolGrad {
             let dy = inputs[0].values::<T>();
             pool::adaptive_max_backward(&p, dy, cells.as_slice::<u32>(), outputs[0].values::<T>());
         });
+    }
+
+    fn reach(&self, which: usize, inputs: &[Shape], _output: &Shape) -> Reaches {
+        reach::everything(&inputs[which])
     }
 
     fn grad(&self, _saved: Saved, _dy: Grads, _needs: Mask) -> Result<Grads> {
