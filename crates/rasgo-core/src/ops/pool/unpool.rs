@@ -157,7 +157,7 @@ impl Tensor {
             let error = Error::new(ErrorKind::Index, text)
                 .op(name)
                 .hint("give the output_size of the pooling that made the indices");
-            return Err(scope::annotate(error.at(std::panic::Location::caller())));
+            return Err(scope::annotate(error).at(std::panic::Location::caller()));
         }
         apply(MaxUnpool { options: options.clone(), name }, [self.clone(), indices.clone()])
     }
