@@ -27,6 +27,7 @@ pub mod pool;
 pub mod reduce;
 pub mod softmax;
 pub mod transpose;
+pub mod unfold;
 
 #[cfg(test)]
 mod checks;

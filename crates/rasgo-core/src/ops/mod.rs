@@ -14,6 +14,7 @@ mod reshape;
 mod rows;
 mod softmax;
 mod unary;
+mod unfold;
 
 #[cfg(test)]
 mod grad_check;
@@ -22,7 +23,8 @@ pub use batch_norm::{BatchNormOptions, BatchNormOutput, PoolAfter};
 pub use binary::binary;
 pub use conv::ConvOptions;
 pub use cross_entropy::CrossEntropyOptions;
-pub use pool::PoolOptions;
+pub use pool::{AvgPoolOptions, MaxPoolOptions, MaxUnpoolOptions};
+pub use unfold::UnfoldOptions;
 
 use crate::error::{Error, Result};
 use crate::meta::{DType, Meta};
@@ -89,7 +91,6 @@ fn expect_float(inputs: &[Meta]) -> Result<DType> {
 
 /// The error of a gradient rule that has no gradient itself.
 fn no_second_gradient() -> Error {
-    Error::new(crate::ErrorKind::State, "this gradient has no gradient of its own").hint(
-        "second gradients exist for compositions of convolution, linear, arithmetic and average pooling",
-    )
+    Error::new(crate::ErrorKind::State, "this gradient has no gradient of its own")
+        .hint("second gradients exist for compositions of convolution, linear, arithmetic and pooling")
 }

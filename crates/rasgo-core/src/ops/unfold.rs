@@ -1,0 +1,207 @@
+//! Patches as columns (im2col), and columns added up to a map again (col2im).
+//!
+//! ```text
+//! columns[n, (c kh + i) kw + j, p ow + q] = x[n, c, p stride - padding + i dilation, q stride - padding + j dilation]
+//! o = floor((in + 2 padding - dilation (kernel - 1) - 1) / stride) + 1
+//! ```
+//! Cells in the padding are 0. A convolution is the weight (O, C kh kw) times the columns. `fold` adds every cell of the
+//! columns where `unfold` takes it from: each is the other's gradient.
+
+use rasgo_kernels::unfold::{self, UnfoldProblem};
+
+use super::{expect_float, expect_sizes, float};
+use crate::error::{Error, Result};
+use crate::meta::{Meta, Shape};
+use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
+use crate::tensor::Tensor;
+
+const AXES: [&str; 2] = ["height", "width"];
+
+/// The attributes of [`Tensor::unfold`] and [`Tensor::fold`]: height and width.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnfoldOptions {
+    /// Cells of the window.
+    pub kernel: [usize; 2],
+    /// Distance of the window's cells.
+    pub dilation: [usize; 2],
+    /// Zeros added on both sides.
+    pub padding: [usize; 2],
+    /// Step of the window.
+    pub stride: [usize; 2],
+}
+
+impl UnfoldOptions {
+    /// A window of that size at every place.
+    pub fn new(kernel: [usize; 2]) -> Self {
+        UnfoldOptions { kernel, dilation: [1; 2], padding: [0; 2], stride: [1; 2] }
+    }
+
+    /// The places of the window along height and width of a map.
+    fn places(&self, map: [usize; 2]) -> Result<[usize; 2]> {
+        let mut places = [0; 2];
+        for axis in 0..2 {
+            let (size, kernel, stride) = (map[axis], self.kernel[axis], self.stride[axis]);
+            let (padding, dilation, along) = (self.padding[axis], self.dilation[axis], AXES[axis]);
+            if kernel == 0 || stride == 0 || dilation == 0 {
+                return Err(Error::argument(format!(
+                    "kernel {kernel}, stride {stride} and dilation {dilation} along {along} must be 1 or more"
+                )));
+            }
+            expect_sizes(along, &[size, kernel, stride, dilation, padding])?;
+            let (span, padded) = (dilation * (kernel - 1) + 1, size + 2 * padding);
+            if padded < span {
+                return Err(Error::shape(format!(
+                    "the window spans {span} = {dilation} * ({kernel} - 1) + 1 along {along}, the padded map {map:?} only {padded} = {size} + 2 * {padding}"
+                ))
+                .hint("use a smaller window or more padding"));
+            }
+            places[axis] = (padded - span) / stride + 1;
+        }
+        Ok(places)
+    }
+
+    fn problem(&self, planes: usize, input: [usize; 2]) -> Result<UnfoldProblem> {
+        let UnfoldOptions { kernel, dilation, padding, stride } = *self;
+        Ok(UnfoldProblem { planes, input, output: self.places(input)?, kernel, dilation, padding, stride })
+    }
+
+    /// Cells of a window.
+    fn cells(&self) -> usize {
+        self.kernel[0].saturating_mul(self.kernel[1])
+    }
+}
+
+/// (N, C, H, W) to (N, C kh kw, L).
+#[derive(Debug, Clone)]
+struct Unfold(UnfoldOptions);
+
+/// (N, C kh kw, L) to (N, C, H, W) of that height and width.
+#[derive(Debug, Clone)]
+struct Fold {
+    options: UnfoldOptions,
+    output: [usize; 2],
+}
+
+impl Op for Unfold {
+    fn name(&self) -> &'static str {
+        "unfold"
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
+        let dtype = expect_float(inputs)?;
+        let x = &inputs[0].shape;
+        let [n, c, h, w] = x[..] else {
+            return Err(Error::shape(format!("input {x} has {} axes", x.len())).hint("give (N, C, H, W)"));
+        };
+        if c == 0 || h == 0 || w == 0 {
+            return Err(Error::shape(format!("input {x} has an empty axis"))
+                .hint("only the batch, axis 0, may be empty"));
+        }
+        let [p, q] = self.0.places([h, w])?;
+        let shape = [n, c.saturating_mul(self.0.cells()), p.saturating_mul(q)];
+        Ok(Metas::from_iter([Meta::plain(shape, dtype)]))
+    }
+
+    fn layout(&self) -> LayoutRule {
+        LayoutRule::Plain
+    }
+
+    fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
+        let [n, c, h, w] = inputs[0].meta().shape[..] else { unreachable!("checked by infer") };
+        let p = self.0.problem(n * c, [h, w]).expect("checked by infer");
+        float!(inputs[0].meta().dtype, T => {
+            unfold::unfold(&p, inputs[0].values::<T>(), outputs[0].values::<T>());
+        });
+    }
+
+    fn grad(&self, saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
+        let x = saved.input_shape(0);
+        let op = Fold { options: self.0.clone(), output: [x[2], x[3]] };
+        Ok(Grads::from_iter([Some(apply(op, [dy[0].take().expect("one output")])?)]))
+    }
+}
+
+impl Op for Fold {
+    fn name(&self) -> &'static str {
+        "fold"
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
+        let dtype = expect_float(inputs)?;
+        let (columns, [h, w]) = (&inputs[0].shape, self.output);
+        let [n, rows, length] = columns[..] else {
+            return Err(Error::shape(format!("input {columns} has {} axes", columns.len()))
+                .hint("give (N, C * kernel height * kernel width, L), as unfold makes it"));
+        };
+        if rows == 0 || length == 0 || h == 0 || w == 0 {
+            return Err(Error::shape(format!("input {columns}, output_size [{h}, {w}]: an axis is empty"))
+                .hint("only the batch, axis 0, may be empty"));
+        }
+        let [p, q] = self.options.places([h, w])?;
+        let (cells, [kh, kw]) = (self.options.cells(), self.options.kernel);
+        if !rows.is_multiple_of(cells) {
+            return Err(Error::shape(format!(
+                "axis 1 of input {columns} is {rows}, which is not divisible by {cells} = {kh} * {kw} cells of the window"
+            ))
+            .hint("give the kernel that the columns were made with"));
+        }
+        let places = p.saturating_mul(q);
+        if places != length {
+            return Err(Error::shape(format!(
+                "the window has {places} = {p} * {q} places in [{h}, {w}], input {columns} has {length} columns"
+            ))
+            .hint("give the output_size, dilation, padding and stride that the columns were made with"));
+        }
+        Ok(Metas::from_iter([Meta::plain(Shape::from([n, rows / cells, h, w]), dtype)]))
+    }
+
+    fn layout(&self) -> LayoutRule {
+        LayoutRule::Plain
+    }
+
+    fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
+        let planes = outputs[0].meta().shape[0] * outputs[0].meta().shape[1];
+        let p = self.options.problem(planes, self.output).expect("checked by infer");
+        float!(inputs[0].meta().dtype, T => {
+            unfold::fold(&p, inputs[0].values::<T>(), outputs[0].values::<T>());
+        });
+    }
+
+    fn grad(&self, _saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
+        let dy = dy[0].take().expect("one output");
+        Ok(Grads::from_iter([Some(apply(Unfold(self.options.clone()), [dy])?)]))
+    }
+}
+
+impl Tensor {
+    /// The patches of (N, C, H, W) as the columns of (N, C kh kw, L), row by row of the map; im2col. As
+    /// `torch.nn.functional.unfold`.
+    ///
+    /// ```
+    /// # use rasgo_core::{Tensor, ops::UnfoldOptions};
+    /// let x = Tensor::arange(0.0, 6.0, 1.0)?.reshape([1, 1, 2, 3])?;
+    /// let columns = x.unfold(&UnfoldOptions::new([2, 2]))?;
+    /// assert_eq!(**columns.shape(), [1, 4, 2]);
+    /// assert_eq!(columns.to_vec::<f32>()?, [0.0, 1.0, 1.0, 2.0, 3.0, 4.0, 4.0, 5.0]);
+    /// # Ok::<(), rasgo_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn unfold(&self, options: &UnfoldOptions) -> Result<Tensor> {
+        apply(Unfold(options.clone()), [self.clone()])
+    }
+
+    /// Adds the cells of the columns (N, C kh kw, L) up to (N, C, H, W), each where [`unfold`](Self::unfold) takes it
+    /// from; col2im. As `torch.nn.functional.fold`. Where windows overlap it is no inverse, but the gradient.
+    ///
+    /// ```
+    /// # use rasgo_core::{DType, Tensor, ops::UnfoldOptions};
+    /// let columns = Tensor::ones([1, 4, 2], DType::F32)?;
+    /// let x = columns.fold([2, 3], &UnfoldOptions::new([2, 2]))?;
+    /// assert_eq!(x.to_vec::<f32>()?, [1.0, 2.0, 1.0, 1.0, 2.0, 1.0]);
+    /// # Ok::<(), rasgo_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn fold(&self, output_size: [usize; 2], options: &UnfoldOptions) -> Result<Tensor> {
+        apply(Fold { options: options.clone(), output: output_size }, [self.clone()])
+    }
+}
