@@ -448,13 +448,14 @@ pub(crate) fn to_layout(tensor: Tensor, layout: Layout) -> Tensor {
     if *tensor.meta() == wanted {
         return tensor;
     }
-    if tensor.is_shape_only() {
-        return Tensor::shape_only_from(wanted);
-    }
-    count_layout_copy();
     // A change of layout is not an operation: the logical values and so the gradients are the same.
     let origin = tensor.origin.clone();
-    let mut result = crate::tensor::copy_to_layout(&tensor, wanted);
+    let mut result = if tensor.is_shape_only() {
+        Tensor::shape_only_from(wanted)
+    } else {
+        count_layout_copy();
+        crate::tensor::copy_to_layout(&tensor, wanted)
+    };
     result.origin = origin;
     result
 }

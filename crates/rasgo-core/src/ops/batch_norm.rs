@@ -11,7 +11,7 @@ use rasgo_kernels::{Buffer, Float, norm};
 use super::pool::MaxPoolOptions;
 use super::{expect_float, float, no_second_gradient};
 use crate::error::{Error, Result};
-use crate::meta::{DType, Meta};
+use crate::meta::{DType, Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply_all};
 use crate::reach::{self, Reach, Reaches};
 use crate::tensor::Tensor;

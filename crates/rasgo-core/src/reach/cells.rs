@@ -79,6 +79,7 @@ impl Cells {
         match reach {
             Reach::Same => Some(self.clone()),
             Reach::All => Some(if self.is_empty() { Cells::default() } else { Cells::all(length) }),
+            Reach::Fixed(cells) => Some(if self.is_empty() { Cells::default() } else { cells.clone() }),
             Reach::Ranges(ranges) => {
                 let cells = self.0.iter().flat_map(|outputs| outputs.clone()).map(|o| ranges[o].clone());
                 Some(Cells::of(cells.collect()))
@@ -143,5 +144,59 @@ impl Cells {
             (0..kernel).map(move |tap| first(start, tap)..first(end, tap))
         };
         Cells::of(self.0.iter().flat_map(taps).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every set of cells of an axis of six.
+    fn sets() -> Vec<(u32, Cells)> {
+        let of = |bits: u32| Cells::of((0..6).filter(|i| bits >> i & 1 == 1).map(|i| i..i + 1).collect());
+        (0..1 << 6).map(|bits| (bits, of(bits))).collect()
+    }
+
+    fn bits(cells: &Cells) -> u32 {
+        (0..6).filter(|&i| cells.contains(i)).map(|i| 1 << i).sum()
+    }
+
+    #[test]
+    fn sets_are_those_of_their_bits() {
+        for (a, x) in sets() {
+            assert_eq!((bits(&x), x.len(), x.is_empty()), (a, a.count_ones() as usize, a == 0));
+            assert!(x.ranges().windows(2).all(|pair| pair[0].end < pair[1].start), "{x:?} does not touch");
+            assert_eq!(bits(&x.missing(6)), !a & 0b11_1111);
+            for (b, y) in sets() {
+                assert_eq!(bits(&x.union(&y)), a | b);
+                assert_eq!(x.covers(&y), a & b == b, "{x:?} {y:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn windows_read_the_cells_of_the_formula_and_transposed_ones_are_read_by_them() {
+        let numbers = [1, 2, 3];
+        for (kernel, stride, dilation) in numbers
+            .into_iter()
+            .flat_map(|k| numbers.into_iter().flat_map(move |s| numbers.map(|d| (k, s, d))))
+        {
+            for padding in [-2, 0, 1, 3] {
+                let window = Window { kernel, stride, padding, dilation };
+                let reads = |o: usize, i: usize| {
+                    (0..kernel).any(|t| (o * stride + t * dilation) as isize - padding == i as isize)
+                };
+                for (a, x) in sets() {
+                    let of = |reads: &dyn Fn(usize, usize) -> bool| -> u32 {
+                        let read = |i| (0..6).any(|o| a >> o & 1 == 1 && reads(o, i));
+                        (0..6).filter(|&i| read(i)).map(|i| 1 << i).sum()
+                    };
+                    let under = x.read(&Reach::Window(window), 6).unwrap();
+                    assert_eq!(bits(&under), of(&reads), "{window:?} of {x:?}");
+                    let above = x.read(&Reach::Transposed(window), 6).unwrap();
+                    assert_eq!(bits(&above), of(&|o, i| reads(i, o)), "{window:?} transposed of {x:?}");
+                }
+            }
+        }
     }
 }

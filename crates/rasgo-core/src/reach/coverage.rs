@@ -73,6 +73,11 @@ impl Coverage {
         Ok(Coverage { sizes, regions: Vec::new() })
     }
 
+    /// The sizes of the spatial axes.
+    pub fn sizes(&self) -> &[usize] {
+        &self.sizes
+    }
+
     /// The cells in space that there are.
     pub fn total(&self) -> u64 {
         self.sizes.iter().map(|&size| size as u64).product()
@@ -121,7 +126,11 @@ fn read(region: &Region, reaches: &Reaches, input: &Shape) -> Option<Region> {
     // An output without the input's axes reads all of them; a region has at least one cell.
     let some = Cells::all(1);
     let outputs = (0..reaches.len()).map(|axis| region.get(axis).unwrap_or(&some));
-    outputs.zip(reaches).zip(&input[2.min(input.len())..]).map(|((cells, reach), &size)| cells.read(reach, size)).collect()
+    outputs
+        .zip(reaches)
+        .zip(&input[2.min(input.len())..])
+        .map(|((cells, reach), &size)| cells.read(reach, size))
+        .collect()
 }
 
 /// Adds a region to a union.
@@ -152,7 +161,8 @@ fn count(regions: &[&[Cells]]) -> u64 {
         _ => {}
     }
     // The first axis in pieces, each with the regions that hold it.
-    let bounds = regions.iter().flat_map(|region| region[0].ranges()).flat_map(|range| [range.start, range.end]);
+    let bounds =
+        regions.iter().flat_map(|region| region[0].ranges()).flat_map(|range| [range.start, range.end]);
     let mut bounds: Vec<usize> = bounds.collect();
     bounds.sort_unstable();
     bounds.dedup();

@@ -2,11 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{Between, Key, Reach, Window};
+use super::{Between, Key, MOST_LISTED, Reach, Window};
 use crate::tensor::Tensor;
-
-/// The most cells of an axis whose fields are listed one by one.
-const MOST_LISTED: usize = 1 << 20;
 
 /// The receptive field of a tensor's cells along one axis of the input. Cells in padding count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +68,9 @@ pub fn fields(y: &Tensor, x: &Tensor) -> Vec<Field> {
                 None => through,
                 Some(before) => {
                     let pairs = before.iter().zip(&through).enumerate();
-                    pairs.map(|(axis, (a, b))| a.join(b, positions(output, axes, axis), sizes[axis])).collect()
+                    pairs
+                        .map(|(axis, (a, b))| a.join(b, positions(output, axes, axis), sizes[axis]))
+                        .collect()
                 }
             });
         }
@@ -131,7 +130,7 @@ impl Extent {
     fn through(&self, reach: &Reach, length: usize, output: usize, input: usize) -> Extent {
         match (self, reach) {
             (_, Reach::Same) => self.clone(),
-            (_, Reach::All) => self.whole(length, input),
+            (_, Reach::All | Reach::Fixed(_)) => self.whole(length, input),
             (Extent::Regular { start, size, stride }, Reach::Window(window)) => {
                 // A model file may say any number.
                 let times = |number: i64| stride.saturating_mul(number);
@@ -167,7 +166,7 @@ impl Extent {
                 let cells = whole.map(|from| from / stride as i128);
                 over(&mut cells.filter(|i| (0..length as i128).contains(i)).map(|i| i as usize))
             }
-            Reach::Same | Reach::All => unreachable!("done for all cells at once"),
+            Reach::Same | Reach::Fixed(_) | Reach::All => unreachable!("done for all cells at once"),
         }
     }
 

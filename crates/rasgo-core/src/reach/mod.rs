@@ -10,8 +10,6 @@
 mod cells;
 mod coverage;
 mod field;
-#[cfg(test)]
-mod tests;
 
 pub use cells::Cells;
 pub use coverage::Coverage;
@@ -38,8 +36,17 @@ pub enum Reach {
     Transposed(Window),
     /// A range for each `o`.
     Ranges(Vec<Range<usize>>),
+    /// These cells, whichever `o` is; where the axes of input and output are others.
+    Fixed(Cells),
     /// Every cell.
     All,
+}
+
+impl Reach {
+    /// What all `outputs` cells of an axis together read of one of `inputs` cells.
+    pub(crate) fn of_all(&self, outputs: usize, inputs: usize) -> Reach {
+        Cells::all(outputs).read(self, inputs).map_or(Reach::All, Reach::Fixed)
+    }
 }
 
 /// The cells `o * stride - padding + t * dilation` for t in 0..kernel.
@@ -80,6 +87,14 @@ pub(crate) fn adaptive(input: &Shape, output: &Shape) -> Reaches {
     (2..input.len()).map(|axis| adaptive_axis(input[axis], output[axis])).collect()
 }
 
+/// The most cells of an axis for each of which a range is kept.
+pub(crate) const MOST_LISTED: usize = 1 << 20;
+
+/// A range for each of the output's cells; of more than a list should have, everything.
+pub(crate) fn ranges(output: usize, of: impl Fn(usize) -> Range<usize>) -> Reach {
+    if output > MOST_LISTED { Reach::All } else { Reach::Ranges((0..output).map(of).collect()) }
+}
+
 fn adaptive_axis(input: usize, output: usize) -> Reach {
     if input == output {
         return Reach::Same;
@@ -93,7 +108,7 @@ fn adaptive_axis(input: usize, output: usize) -> Reach {
     }
     let start = |o: usize| (o as u128 * input as u128 / output as u128) as usize;
     let end = |o: usize| ((o as u128 + 1) * input as u128).div_ceil(output as u128) as usize;
-    Reach::Ranges((0..output).map(|o| start(o)..end(o)).collect())
+    ranges(output, |o| start(o)..end(o))
 }
 
 type Key = (u64, usize);

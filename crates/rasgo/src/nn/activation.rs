@@ -75,7 +75,7 @@ impl Activation {
 
 impl Module for Activation {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(None, || self.function.apply(x))
+        self.name.run(|| self.function.apply(x))
     }
 
     fn kind(&self) -> Kind<'_> {

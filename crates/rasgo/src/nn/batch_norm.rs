@@ -101,7 +101,7 @@ fn blend(running: &State, batch: &Tensor, share: f32, factor: f32) -> Result<()>
 
 impl<const D: usize> Module for BatchNorm<D> {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(None, || self.normalize(&x, false, None))
+        self.name.run(|| self.normalize(&x, false, None))
     }
 
     fn kind(&self) -> Kind<'_> {

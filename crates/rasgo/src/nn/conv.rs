@@ -1,6 +1,5 @@
 //! Convolutions.
 
-use rasgo_core::op::Window;
 use rasgo_core::ops::ConvOptions;
 use rasgo_core::{Error, Result, Shape, Tensor};
 use rasgo_derive::Module;
@@ -172,19 +171,11 @@ impl<const D: usize> Conv<D> {
         let bias = self.bias.as_ref().map(Parameter::tensor);
         x.conv(&self.weight.tensor(), bias.as_ref(), &self.options(relu)?)
     }
-
-    fn window(&self) -> Window {
-        Window {
-            kernel: Some(self.shape.kernel.on_three_axes(1)),
-            stride: self.stride.on_three_axes(1),
-            dilation: self.dilation.on_three_axes(1),
-        }
-    }
 }
 
 impl<const D: usize> Module for Conv<D> {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(Some(self.window()), || self.convolve(&x, false))
+        self.name.run(|| self.convolve(&x, false))
     }
 
     fn kind(&self) -> Kind<'_> {

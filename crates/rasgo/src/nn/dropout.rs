@@ -30,7 +30,7 @@ impl Dropout {
 
 impl Module for Dropout {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(None, || {
+        self.name.run(|| {
             if !self.mode.is_training() || self.p == 0.0 || x.is_shape_only() {
                 return Ok(x);
             }

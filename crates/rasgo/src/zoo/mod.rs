@@ -7,10 +7,12 @@ mod architecture;
 mod layer;
 mod models;
 mod network;
+mod seen;
 mod summary;
 
 pub use architecture::Architecture;
 pub use layer::LayerSpec;
 pub use models::{DEFAULT, Model, models, named};
 pub use network::Network;
+pub use seen::Seen;
 pub use summary::{LayerRow, Summary, summarize};

@@ -22,6 +22,7 @@ use rasgo_kernels::conv::ConvProblem;
 
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
+use crate::reach::Window;
 
 const AXES: [&str; 3] = ["depth", "height", "width"];
 
@@ -53,6 +54,13 @@ fn problem(options: &ConvOptions, x: &Shape, weight: &Shape, y: &Shape) -> ConvP
     padding[missing].fill(0);
     dilation[missing].fill(1);
     ConvProblem { n, ic, oc, groups, input, output, kernel, stride, padding, dilation }
+}
+
+/// What one of three axes of y reads of x; transposed, what one of x reads of y.
+fn window(options: &ConvOptions, weight: &Shape, axis: usize) -> Window {
+    let (_, _, kernel) = weight.image();
+    let padding = options.padding[axis].0 as isize;
+    Window { kernel: kernel[axis], stride: options.stride[axis], padding, dilation: options.dilation[axis] }
 }
 
 /// Checks the axes of an input (N, C, …) and a weight of the same rank.
