@@ -37,7 +37,8 @@ impl Layer {
         match self {
             Layer::Conv { kernel, options } => x.conv(&weight(kernel)?, None, options),
             Layer::ConvTranspose { kernel, options } => x.conv_transpose(&weight(kernel)?, None, options),
-            Layer::Max(options) => x.max_pool(options),
+            // A window in the padding alone has minus infinity, which would hide what is added to it.
+            Layer::Max(options) => x.max_pool(options)?.relu(),
             Layer::Avg(options) => x.avg_pool(options),
             Layer::Adaptive(output) => x.adaptive_avg_pool(*output),
             Layer::Pad(mode, pads) => x.pad(&pads[3 - spatial..], *mode),
