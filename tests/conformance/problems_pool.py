@@ -5,37 +5,56 @@ from draw import Problem, dims_of, functional, problem
 SIZES = [40, 14, 8]
 
 
+def each(value, dims):
+    return [value] * dims if isinstance(value, int) else value
+
+
+def filled(draw, shape):
+    """Few equal values, or all negative, so that padding would win if it were 0; sometimes NaN and infinities."""
+    x = draw.ties(shape) if draw.flag() else draw.normal(shape, shift=-3)
+    return draw.odd(x) if draw.flag(0.2) else x
+
+
 def maps(draw, dims):
-    """(N, C, …): few equal values, or all negative, so that padding would win if it were 0; rarely an empty axis."""
+    """(N, C, …), rarely with an empty axis."""
     shape = [draw.batch(), draw.channels(), *draw.sizes(dims, 1, SIZES[dims - 1])]
     if draw.flag(0.02):
         shape[draw.int(1, dims + 1)] = 0
-    return draw.ties(shape) if draw.flag() else draw.normal(shape, shift=-3)
+    return filled(draw, shape)
 
 
-def windows(draw, dims):
-    """Mostly small windows; some of more cells than a byte can number; some that are refused."""
+def windows(draw, dims, dilated):
+    """A map and a pooling of it: mostly small windows that fit, some of more cells than a byte can number, and some
+    that are refused."""
     large = draw.flag(0.1)
     kernel = draw.per_axis(dims, [257, 16, 6][dims - 1], [300, 19, 8][dims - 1]) if large else draw.per_axis(dims, 1, 4)
+    kernels = each(kernel, dims)
+    padding = [draw.int(0, k // 2) for k in kernels] if draw.flag(0.6) else None
+    if draw.flag(0.05):
+        padding = draw.per_axis(dims, 0, 2)
+    dilation = draw.per_axis(dims, 1, 3) if dilated and not large and draw.flag() else None
+    shape = [draw.batch(), draw.channels(), *draw.sizes(dims, 1, SIZES[dims - 1])]
+    if large:
+        shape[:2] = min(shape[0], 2), min(shape[1], 5)
+    if draw.flag(0.9):
+        # Room for the window, with and without its padding.
+        spans = [d * (k - 1) + 1 for d, k in zip(each(dilation or 1, dims), kernels)]
+        shape[2:] = [max(n, span + draw.int(0, 1)) for n, span in zip(shape[2:], spans)]
     if draw.flag(0.02):
-        kernel = 0
-    least = kernel if isinstance(kernel, int) else min(kernel)
-    padding = draw.choice([None, draw.per_axis(dims, 0, max(least // 2, 1)), draw.per_axis(dims, 0, 2)])
-    attributes = {
-        "kernel_size": kernel,
-        "stride": draw.choice([None, draw.per_axis(dims, 0 if draw.flag(0.03) else 1, 5)]),
-        "padding": padding,
-        "ceil_mode": draw.choice([None, True, False]),
-    }
-    return attributes, large
-
-
-def room_for(draw, x, dims, large):
-    """A map in which large windows have room, of few channels."""
-    if not large:
-        return x
-    shape = [min(x.shape[0], 2), min(x.shape[1], 5), *draw.sizes(dims, *[(280, 400), (14, 26), (6, 11)][dims - 1])]
-    return draw.ties(shape) if draw.flag() else draw.normal(shape, shift=-3)
+        shape[draw.int(1, dims + 1)] = 0
+    # A window that misses the map makes PyTorch write its gradient outside of the plane (undefined): no such draw.
+    if any(k > 1 and d > n for k, d, n in zip(kernels, each(dilation or 1, dims), shape[2:])):
+        padding = None
+    stride = draw.per_axis(dims, 1, 5) if draw.flag(0.7) else None
+    if draw.flag(0.04):
+        zero = draw.int(0, 2)
+        kernel = 0 if zero == 0 else kernel
+        stride = 0 if zero == 1 else stride
+        dilation = 0 if zero == 2 and dilated else dilation
+    attributes = {"kernel_size": kernel, "stride": stride, "padding": padding, "ceil_mode": draw.choice([None, True, False])}
+    if dilated:
+        attributes["dilation"] = dilation
+    return filled(draw, shape), attributes
 
 
 def with_indices(function):
@@ -48,32 +67,16 @@ def with_indices(function):
 
 @problem("max_pool1d", "max_pool2d", "max_pool3d")
 def max_pool(draw, name):
-    dims = dims_of(name)
-    x = maps(draw, dims)
-    attributes, large = windows(draw, dims)
-    attributes["dilation"] = None if large else draw.choice([None, draw.per_axis(dims, 0 if draw.flag(0.03) else 1, 3)])
-    x = room_for(draw, x, dims, large)
-    x = draw.odd(x) if draw.flag(0.2) else x
-    # A window that misses the map makes PyTorch write its gradient outside of the plane (undefined): no such draw.
-    sizes, kernel, dilation = x.shape[2:], attributes["kernel_size"], attributes["dilation"] or 1
-    for axis, size in enumerate(sizes):
-        k = kernel if isinstance(kernel, int) else kernel[axis]
-        d = dilation if isinstance(dilation, int) else dilation[axis]
-        if k > 1 and d > size:
-            attributes["padding"] = None
+    x, attributes = windows(draw, dims_of(name), True)
     return Problem({"input": x}, attributes, with_indices(functional(name)))
 
 
 @problem("avg_pool1d", "avg_pool2d", "avg_pool3d")
 def avg_pool(draw, name):
-    dims = dims_of(name)
-    x = maps(draw, dims)
-    attributes, large = windows(draw, dims)
+    x, attributes = windows(draw, dims_of(name), False)
     attributes["count_include_pad"] = draw.choice([None, True, False])
-    if dims > 1:
-        attributes["divisor_override"] = draw.choice([None, None, 1, 3, 7, -2, 0 if draw.flag(0.3) else 5])
-    x = room_for(draw, x, dims, large)
-    x = draw.odd(x) if draw.flag(0.2) else x
+    if dims_of(name) > 1:
+        attributes["divisor_override"] = draw.choice([None, None, 1, 3, 7, -2, 0 if draw.flag(0.2) else 5])
     return Problem({"input": x}, attributes, lambda t, **a: functional(name)(t["input"], **a))
 
 
@@ -81,7 +84,6 @@ def adaptive(draw, name):
     """To smaller and larger maps, also to the input's own size along an axis, rarely to nothing."""
     dims = dims_of(name)
     x = maps(draw, dims)
-    x = draw.odd(x) if draw.flag(0.2) else x
     # PyTorch takes the mean of an empty map to size 1, which is undefined: then to 2 or more.
     least, most = 2 if x.size == 0 else 1, SIZES[dims - 1] + 4
     size = draw.per_axis(dims, least, most)
@@ -116,11 +118,8 @@ def max_unpool(draw, name):
     stride = draw.choice([None, draw.per_axis(dims, 1, 4)])
     padding = draw.choice([None, None, draw.per_axis(dims, 0, 2)])
 
-    def each(value):
-        return [value] * dims if isinstance(value, int) else value
-
-    kernels, paddings = each(kernel), each(padding or 0)
-    strides = each(stride) if stride else kernels
+    kernels, paddings = each(kernel, dims), each(padding or 0, dims)
+    strides = each(stride, dims) if stride else kernels
     whole = [(n - 1) * s + k - 2 * p for n, s, k, p in zip(shape[2:], strides, kernels, paddings)]
     wanted = None
     if draw.flag(0.4):
