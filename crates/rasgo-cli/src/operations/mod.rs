@@ -9,6 +9,7 @@ mod call;
 mod conv;
 mod linear;
 mod pool;
+mod resize;
 
 pub(crate) use attribute::{Attribute, Given};
 pub(crate) use call::Call;
@@ -50,7 +51,13 @@ impl Operation {
 
 /// Every operation, sorted by name.
 pub(crate) fn all() -> Vec<Operation> {
-    let families = [activation::operations(), conv::operations(), linear::operations(), pool::operations()];
+    let families = [
+        activation::operations(),
+        conv::operations(),
+        linear::operations(),
+        pool::operations(),
+        resize::operations(),
+    ];
     let mut all: Vec<Operation> = families.into_iter().flatten().collect();
     all.sort_by_key(|operation| operation.name);
     all
