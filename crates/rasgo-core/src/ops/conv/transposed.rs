@@ -76,10 +76,16 @@ impl Transposed {
                 more
             }
         };
-        usize::try_from(smallest + more).map_err(|_| {
-            Error::shape(format!("padding cuts more along {} than there is: {arithmetic}", AXES[axis]))
-                .hint("use less padding, or more output_padding")
-        })
+        // As with an input of nothing, an empty batch may have an empty result.
+        let least = if x[0] == 0 { 0 } else { 1 };
+        match usize::try_from(smallest + more) {
+            Ok(size) if size >= least => Ok(size),
+            _ => Err(Error::shape(format!(
+                "padding leaves nothing along {}: {arithmetic} + {more}",
+                AXES[axis]
+            ))
+            .hint("use less padding, or more output_padding")),
+        }
     }
 
     /// Checks x (N, C, …) against w (C, O / groups, …) and gives the shape of the result.

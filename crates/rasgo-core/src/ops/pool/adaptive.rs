@@ -14,8 +14,9 @@ use crate::tensor::Tensor;
 const AVG_NAMES: [&str; 3] = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"];
 const MAX_NAMES: [&str; 3] = ["adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"];
 
-/// The shape that comes out; `None` keeps an axis.
+/// The shape that comes out; `None` keeps an axis. A size of 0 is legal, and the gradient of such an output zero.
 fn output_shape(x: &Shape, output: [Option<usize>; 3]) -> Result<Shape> {
+    expect_maps(x)?;
     let (_, _, input) = x.image();
     let sizes = [0, 1, 2].map(|axis| output[axis].unwrap_or(input[axis]));
     for axis in 5 - x.len()..3 {
@@ -42,14 +43,7 @@ impl Op for AdaptiveAvgPool {
         if let Some(shape) = &self.back {
             return Ok(Metas::from_iter([Meta::channels_last(shape.clone(), dtype)]));
         }
-        let x = &inputs[0].shape;
-        // PyTorch takes an input without channels here, in one and two dimensions.
-        let filled: Shape = match x.len() {
-            3 | 4 => x[..1].iter().chain(&[1]).chain(&x[2..]).copied().collect(),
-            _ => x.clone(),
-        };
-        expect_maps(&filled)?;
-        Ok(Metas::from_iter([Meta::channels_last(output_shape(x, self.output)?, dtype)]))
+        Ok(Metas::from_iter([Meta::channels_last(output_shape(&inputs[0].shape, self.output)?, dtype)]))
     }
 
     fn layout(&self) -> LayoutRule {
@@ -101,7 +95,6 @@ impl Op for AdaptiveMaxPool {
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
         let dtype = expect_float(inputs)?;
-        expect_maps(&inputs[0].shape)?;
         let shape = output_shape(&inputs[0].shape, self.output)?;
         Ok(Metas::from_iter([
             Meta::channels_last(shape.clone(), dtype),

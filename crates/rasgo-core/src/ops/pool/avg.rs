@@ -2,7 +2,7 @@
 
 use rasgo_kernels::pool::{self, AvgOptions};
 
-use super::{MaxPoolOptions, name_of};
+use super::{AXES, MaxPoolOptions, name_of};
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
@@ -68,7 +68,17 @@ impl Op for AvgPool {
         if let Some(shape) = &self.back {
             return Ok(Metas::from_iter([Meta::channels_last(shape.clone(), dtype)]));
         }
-        let shape = self.options.windows().output_shape(&inputs[0].shape)?;
+        let x = &inputs[0].shape;
+        let shape = self.options.windows().output_shape(x)?;
+        // So PyTorch has it in three dimensions, whatever the padding.
+        if let [_, _, sizes @ ..] = &x[..]
+            && sizes.len() == 3
+            && let Some(axis) = (0..3).find(|&axis| sizes[axis] < self.options.kernel[axis])
+        {
+            let (size, kernel) = (sizes[axis], self.options.kernel[axis]);
+            return Err(Error::shape(format!("kernel {kernel} along {} of {size}: input {x}", AXES[axis]))
+                .hint("in three dimensions the window must fit without padding"));
+        }
         match self.options.divisor_override {
             Some(0) => Err(Error::argument("divisor_override 0").hint("give another number, or none")),
             Some(divisor) if shape.len() == 3 => {

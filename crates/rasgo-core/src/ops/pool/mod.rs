@@ -12,6 +12,8 @@ mod adaptive;
 mod avg;
 mod max;
 mod plane;
+#[cfg(test)]
+mod tests;
 mod unpool;
 
 pub use avg::AvgPoolOptions;

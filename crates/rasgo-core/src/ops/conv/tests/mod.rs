@@ -1,6 +1,67 @@
+mod transposed;
+mod traps;
+
 use super::super::grad_check::{check, normal};
 use super::*;
 use crate::{DType, Tensor, grad};
+
+/// Every place of a range of three axes.
+fn places([x, y, z]: [usize; 3]) -> impl Iterator<Item = [usize; 3]> {
+    (0..x).flat_map(move |a| (0..y).flat_map(move |b| (0..z).map(move |c| [a, b, c])))
+}
+
+/// Where (channel or image, channel, place) lies in a plain tensor.
+fn at(shape: &Shape, [n, c]: [usize; 2], place: [usize; 3]) -> usize {
+    let (_, channels, size) = shape.image();
+    (((n * channels + c) * size[0] + place[0]) * size[1] + place[1]) * size[2] + place[2]
+}
+
+/// Calls `visit(n, o, c within the group, p, t, place read)` for everything that a convolution multiplies.
+fn for_each_product(
+    options: &ConvOptions,
+    [x, w, y]: [&Shape; 3],
+    mut visit: impl FnMut(usize, [usize; 3], [usize; 3], [usize; 3], [usize; 3]),
+) {
+    let p = problem(options, x, w, y);
+    for n in 0..p.n {
+        for o in 0..p.oc {
+            for c in 0..p.group_ic() {
+                let channel = o / p.group_oc() * p.group_ic() + c;
+                for (out, tap) in places(p.output).flat_map(|out| places(p.kernel).map(move |tap| (out, tap)))
+                {
+                    let place: [Option<usize>; 3] = [0, 1, 2].map(|axis| {
+                        let place = out[axis] * p.stride[axis] + tap[axis] * p.dilation[axis];
+                        place.checked_sub(p.padding[axis]).filter(|&place| place < p.input[axis])
+                    });
+                    if let [Some(d), Some(h), Some(w)] = place {
+                        visit(n, [o, c, channel], out, tap, [d, h, w]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The convolution as its formula says.
+fn formula(x: &Tensor, w: &Tensor, options: &ConvOptions, y: &Shape) -> Vec<f64> {
+    let (from, weight) = (x.to_f64_vec().unwrap(), w.to_f64_vec().unwrap());
+    let mut sums = vec![0.0; y.elements()];
+    for_each_product(options, [x.shape(), w.shape(), y], |n, [o, c, channel], out, tap, place| {
+        sums[at(y, [n, o], out)] +=
+            from[at(x.shape(), [n, channel], place)] * weight[at(w.shape(), [o, c], tap)];
+    });
+    sums
+}
+
+#[track_caller]
+fn assert_near(got: &Tensor, want: &[f64], tolerance: f64) {
+    let got = got.to_f64_vec().unwrap();
+    assert_eq!(got.len(), want.len());
+    let largest = want.iter().fold(1.0f64, |most, x| most.max(x.abs()));
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        assert!((got - want).abs() <= tolerance * largest, "element {i}: {got}, not {want}");
+    }
+}
 
 fn options(
     stride: [usize; 3],
@@ -71,7 +132,7 @@ fn what_does_not_fit_is_refused_with_the_arithmetic() {
     };
     let text = refuse([5, 4, 3, 3], ConvOptions::default());
     assert!(
-        text.contains("3 channels") && text.contains("Conv2d(3, 5") && text.contains("tests.rs"),
+        text.contains("3 channels") && text.contains("Conv2d(3, 5") && text.contains("tests/mod.rs"),
         "{text}"
     );
     let text = refuse([5, 3, 3, 7], ConvOptions::default());
