@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use rasgo::nn::{self, Module};
 use rasgo::ops::{
     AvgPoolOptions, ConvOptions, ConvTransposeOptions, InterpolateMode, InterpolateOptions, InterpolateTo,
-    MaxPoolOptions, PadMode,
+    MaxPoolOptions, PadMode, UnfoldOptions,
 };
 use rasgo::reach::{Coverage, Field, fields};
 use rasgo::zoo::{Summary, named, summarize};
@@ -14,13 +14,26 @@ use rasgo::{DType, Error, Result, Tensor};
 /// A layer of random geometry; all weights are 1.
 #[derive(Clone, Debug)]
 enum Layer {
-    Conv { kernel: [usize; 3], options: ConvOptions },
-    ConvTranspose { kernel: [usize; 3], options: ConvTransposeOptions },
+    Conv {
+        kernel: [usize; 3],
+        options: ConvOptions,
+    },
+    ConvTranspose {
+        kernel: [usize; 3],
+        options: ConvTransposeOptions,
+    },
     Max(MaxPoolOptions),
     Avg(AvgPoolOptions),
     Adaptive([usize; 3]),
     Pad(PadMode, [(isize, isize); 3]),
     Interpolate(InterpolateMode, [usize; 3]),
+    Flip,
+    Narrow(usize, usize),
+    /// Beside its first cells.
+    Cat(usize),
+    CumSum,
+    /// Patches as columns, summed by a product.
+    Unfold(UnfoldOptions),
     Branches(Vec<Layer>),
 }
 
@@ -44,6 +57,19 @@ impl Layer {
             Layer::Pad(mode, pads) => x.pad(&pads[3 - spatial..], *mode),
             Layer::Interpolate(mode, size) => {
                 x.interpolate(&InterpolateOptions::new(InterpolateTo::Size(*size), *mode))
+            }
+            Layer::Flip => x.flip(&[-1]),
+            Layer::Narrow(start, length) => x.narrow(-1, *start, *length),
+            Layer::Cat(length) => Tensor::cat(&[x.narrow(2, 0, *length)?, x.clone()], 2),
+            Layer::CumSum => x.cumsum(-1),
+            Layer::Unfold(options) => {
+                let columns = x.unfold(options)?;
+                let rows = [1, 1, columns.shape()[1]];
+                let sum = match x.is_shape_only() {
+                    true => Tensor::shape_only(rows, x.dtype()),
+                    false => Tensor::ones(rows, x.dtype())?,
+                };
+                sum.matmul(&columns)
             }
             Layer::Branches(layers) => {
                 let mut sum: Option<Tensor> = None;
@@ -100,9 +126,33 @@ fn layer() -> impl Strategy<Value = Layer> {
     let modes = vec![InterpolateMode::Nearest, InterpolateMode::NearestExact, InterpolateMode::Linear];
     let interpolate = (proptest::sample::select(modes), each(1usize..9))
         .prop_map(|(mode, size)| Layer::Interpolate(mode, size));
-    let one = prop_oneof![4 => linear_layer(), 2 => max, 1 => transposed, 1 => pad, 1 => interpolate].boxed();
+    let moved = prop_oneof![
+        Just(Layer::Flip),
+        (0usize..4, 1usize..5).prop_map(|(start, length)| Layer::Narrow(start, length)),
+        (1usize..4).prop_map(Layer::Cat),
+        Just(Layer::CumSum),
+    ];
+    let one = prop_oneof![
+        4 => linear_layer(),
+        2 => max,
+        1 => transposed,
+        1 => pad,
+        1 => interpolate,
+        2 => moved,
+    ]
+    .boxed();
     let branches = prop::collection::vec(one.clone(), 2..4).prop_map(Layer::Branches);
     prop_oneof![6 => one, 1 => branches]
+}
+
+/// Columns have one axis for all places, on which nothing can be told apart any more: they come last.
+fn unfold() -> impl Strategy<Value = Layer> {
+    (1usize..4, 1usize..4, 1usize..4, 1usize..4, 0usize..2, 1usize..3).prop_map(
+        |(kh, kw, sh, sw, padding, dilation)| {
+            let (padding, dilation, stride) = ([padding, 0], [1, dilation], [sh, sw]);
+            Layer::Unfold(UnfoldOptions { kernel: [kh, kw], padding, dilation, stride })
+        },
+    )
 }
 
 /// The layers that fit one after the other.
@@ -141,13 +191,15 @@ fn sizes() -> impl Strategy<Value = Vec<usize>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 5000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_pixel_is_seen_if_the_output_changes_with_it(
         sizes in sizes(),
         layers in prop::collection::vec(layer(), 1..4),
+        last in prop::option::of(unfold()),
     ) {
+        let layers: Vec<Layer> = layers.into_iter().chain(last).collect();
         let x = Tensor::shape_only(shape_of(1, &sizes), DType::F64).requires_grad();
         let y = run(&layers, &x);
         let coverage = Coverage::of(&y, &x).unwrap();

@@ -194,9 +194,7 @@ impl Op for Pad {
         let first = x.len() - self.pads.len();
         let axis = |axis: usize| match (self.pads.get(axis.wrapping_sub(first)), self.mode) {
             (None | Some((0, 0)), _) => Reach::Same,
-            (Some(&(before, _)), PadMode::Constant(_)) => {
-                Reach::Window(Window { kernel: 1, stride: 1, padding: before, dilation: 1 })
-            }
+            (Some(&(before, _)), PadMode::Constant(_)) => Reach::Window(Window::shifted(-before)),
             (Some(&pad), _) => reach::ranges(output[axis], |o| {
                 let i = self.source(o, x[axis], pad).expect("only the mode constant reads nothing");
                 i..i + 1

@@ -36,7 +36,7 @@ fn rearrange(
 ) -> Result<Tensor> {
     // Leading axes are one, so that any number of them will do.
     let batch = lead.iter().fold(1usize, |product, &size| product.saturating_mul(size));
-    let order: Vec<usize> = std::iter::once(0).chain(order.map(|axis| axis + 1)).collect();
+    let order: Vec<isize> = std::iter::once(0).chain(order.map(|axis| axis as isize + 1)).collect();
     let split: Vec<usize> = std::iter::once(batch).chain(split).collect();
     let joined: Vec<usize> = lead.iter().copied().chain(joined).collect();
     x.reshape(split)?.permute(&order)?.reshape(joined)

@@ -62,6 +62,13 @@ pub struct Window {
     pub dilation: usize,
 }
 
+impl Window {
+    /// Cell `o + by` alone.
+    pub fn shifted(by: isize) -> Window {
+        Window { kernel: 1, stride: 1, padding: -by, dilation: 1 }
+    }
+}
+
 /// A reach for each spatial axis (those after N and C) of an input.
 pub type Reaches = SmallVec<[Reach; 3]>;
 
@@ -75,6 +82,23 @@ pub fn by_shape(input: &Shape, output: &Shape) -> Reaches {
 /// Every cell of every axis.
 pub fn everything(input: &Shape) -> Reaches {
     (2..input.len()).map(|_| Reach::All).collect()
+}
+
+/// As [`by_shape`], but along one axis everything is read.
+pub(crate) fn whole_axis(input: &Shape, output: &Shape, axis: usize) -> Reaches {
+    along(input, output, axis, |_| Reach::All)
+}
+
+/// As [`by_shape`], with another reach along one axis, given its size in the output.
+pub(crate) fn along(input: &Shape, output: &Shape, axis: usize, reach: impl Fn(usize) -> Reach) -> Reaches {
+    let mut reaches = by_shape(input, output);
+    if axis >= 2
+        && input.len() == output.len()
+        && let Some(place) = reaches.get_mut(axis - 2)
+    {
+        *place = reach(output[axis]);
+    }
+    reaches
 }
 
 /// The last of three axes that an input of that rank has, as reaches.
