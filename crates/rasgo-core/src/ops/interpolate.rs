@@ -10,12 +10,15 @@
 //! `scale` is in / out, or 1 / scale_factor where that is given and not recomputed. Each axis is a sparse matrix, and the
 //! gradient is the transposed one.
 
+use std::panic::Location;
+
 use rasgo_kernels::resample::{Axis, Taps, resample};
 
 use super::{expect_float, expect_sizes, float};
 use crate::error::{Error, Result};
 use crate::meta::{DType, Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
+use crate::scope;
 use crate::tensor::Tensor;
 
 /// How values between cells are found.
@@ -284,7 +287,7 @@ impl Tensor {
         }
         let shape = match op.output_shape(self.shape()) {
             Ok(shape) => shape,
-            Err(error) => return Err(error.op("interpolate").at(std::panic::Location::caller())),
+            Err(error) => return Err(scope::annotate(error.op("interpolate")).at(Location::caller())),
         };
         self.adaptive_avg_pool(shape.image().2)
     }
