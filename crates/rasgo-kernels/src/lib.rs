@@ -28,6 +28,7 @@ pub mod reduce;
 pub mod resample;
 pub mod softmax;
 pub mod transpose;
+pub mod unfold;
 
 #[cfg(test)]
 mod checks;

@@ -164,7 +164,7 @@ fn the_layers_of_a_model_file_come_back_to_the_size_of_its_input() {
     assert!(with("\"bilinear\"", "\"linear\"").contains("1 spatial axes, not 2"));
     assert!(with("\"bilinear\"", "\"area\"").contains("align_corners"));
     assert!(with("\"reflect\"", "\"mirror\"").contains("padding mode \"mirror\""));
-    assert!(with("[[1, 0], [1, 1]]", "[[1, 0]]").contains("1 pairs for 2 axes"));
+    assert!(with("[[1, 0], [1, 1]]", "[[1, 0]]").contains("padding has 1 values for 2 axes"));
     assert!(with("output_padding = [0, 1]", "output_padding = 2").contains("output_padding 2"));
 }
 

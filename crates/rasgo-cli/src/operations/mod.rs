@@ -10,6 +10,7 @@ mod conv;
 mod linear;
 mod pool;
 mod resize;
+mod unfold;
 
 pub(crate) use attribute::{Attribute, Given};
 pub(crate) use call::Call;
@@ -56,6 +57,7 @@ pub(crate) fn all() -> Vec<Operation> {
         conv::operations(),
         linear::operations(),
         pool::operations(),
+        unfold::operations(),
         resize::operations(),
     ];
     let mut all: Vec<Operation> = families.into_iter().flatten().collect();

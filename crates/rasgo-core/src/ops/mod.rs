@@ -17,6 +17,7 @@ mod reshape;
 mod rows;
 mod softmax;
 mod unary;
+mod unfold;
 
 #[cfg(test)]
 mod grad_check;
@@ -27,7 +28,8 @@ pub use conv::{ConvOptions, ConvTransposeOptions};
 pub use cross_entropy::CrossEntropyOptions;
 pub use interpolate::{InterpolateMode, InterpolateOptions, InterpolateTo};
 pub use pad::PadMode;
-pub use pool::PoolOptions;
+pub use pool::{AvgPoolOptions, MaxPoolOptions, MaxUnpoolOptions};
+pub use unfold::UnfoldOptions;
 
 use crate::error::{Error, Result};
 use crate::meta::{DType, Meta};
@@ -94,7 +96,6 @@ fn expect_float(inputs: &[Meta]) -> Result<DType> {
 
 /// The error of a gradient rule that has no gradient itself.
 fn no_second_gradient() -> Error {
-    Error::new(crate::ErrorKind::State, "this gradient has no gradient of its own").hint(
-        "second gradients exist for compositions of convolution, linear, arithmetic and average pooling",
-    )
+    Error::new(crate::ErrorKind::State, "this gradient has no gradient of its own")
+        .hint("second gradients exist for compositions of convolution, linear, arithmetic and pooling")
 }

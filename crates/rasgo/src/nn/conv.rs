@@ -196,7 +196,7 @@ impl<const D: usize> Conv<D> {
     }
 
     fn convolve(&self, x: &Tensor, relu: bool) -> Result<Tensor> {
-        expect_spatial::<D>(x, ["conv1d", "conv2d", "conv3d"][D - 1])?;
+        expect_spatial::<D>(x).map_err(|error| error.op(["conv1d", "conv2d", "conv3d"][D - 1]))?;
         let bias = self.bias.as_ref().map(Parameter::tensor);
         let mut options = self.options(relu)?;
         let padded;

@@ -113,7 +113,9 @@ impl<const D: usize> ConvTranspose<D> {
     #[track_caller]
     fn run(&self, x: &Tensor, options: &ConvTransposeOptions) -> Result<Tensor> {
         self.name.run(None, || {
-            expect_spatial::<D>(x, ["conv_transpose1d", "conv_transpose2d", "conv_transpose3d"][D - 1])?;
+            expect_spatial::<D>(x).map_err(|error| {
+                error.op(["conv_transpose1d", "conv_transpose2d", "conv_transpose3d"][D - 1])
+            })?;
             x.conv_transpose(
                 &self.weight.tensor(),
                 self.bias.as_ref().map(Parameter::tensor).as_ref(),

@@ -18,6 +18,8 @@ mod parameter;
 mod pool;
 mod sequential;
 mod size;
+mod unfold;
+mod unpool;
 mod upsample;
 mod visit;
 
@@ -45,6 +47,8 @@ pub use pool::{
 };
 pub use rasgo_derive::Module;
 pub use sequential::Sequential;
-pub use size::Size;
+pub use size::{AdaptiveSize, Size};
+pub use unfold::{Fold, Unfold};
+pub use unpool::{MaxUnpool, MaxUnpool1d, MaxUnpool2d, MaxUnpool3d};
 pub use upsample::{PixelShuffle, PixelUnshuffle, Upsample, Upsample1d, Upsample2d, Upsample3d};
 pub use visit::{Item, ItemMut, Visitable, Visitor, VisitorMut, walk, walk_mut};

@@ -58,7 +58,7 @@ macro_rules! paddings {
         impl<const D: usize> Module for $name<D> {
             fn forward(&self, x: Tensor) -> Result<Tensor> {
                 self.name.run(None, || {
-                    expect_spatial::<D>(&x, "pad")?;
+                    expect_spatial::<D>(&x).map_err(|error| error.op("pad"))?;
                     x.pad(&self.sides.0, self.mode)
                 })
             }

@@ -79,7 +79,7 @@ impl<const D: usize> Upsample<D> {
 impl<const D: usize> Module for Upsample<D> {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
         self.name.run(None, || {
-            expect_spatial::<D>(&x, "interpolate")?;
+            expect_spatial::<D>(&x).map_err(|error| error.op("interpolate"))?;
             x.interpolate(&self.options)
         })
     }

@@ -4,7 +4,7 @@ use rasgo_core::ops::InterpolateMode;
 use rasgo_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::layer::Axes;
+use super::layer::{Axes, for_each_axis};
 use crate::nn::{self, Module};
 
 /// The options of a transposed convolution, under PyTorch's names; `in_channels` follows from the input.
@@ -107,13 +107,9 @@ impl UpsampleSpec {
         let layer = match (&self.size, &self.scale_factor) {
             (Some(size), None) => nn::Upsample::<D>::to_size(size.size("size")?),
             (None, Some(Factors::One(factor))) => nn::Upsample::by_factor(*factor),
-            (None, Some(Factors::Each(factors))) => match <[f64; D]>::try_from(factors.as_slice()) {
-                Ok(factors) => nn::Upsample::by_factors(factors),
-                Err(_) => {
-                    let text = format!("scale_factor has {} values for {D} axes", factors.len());
-                    return Err(Error::config(text));
-                }
-            },
+            (None, Some(Factors::Each(factors))) => {
+                nn::Upsample::by_factors(for_each_axis(factors, "scale_factor")?)
+            }
             _ => return Err(Error::config("size or scale_factor, one of them must be given")),
         };
         let mode = InterpolateMode::named(self.mode.as_deref().unwrap_or("nearest"), D)?;
@@ -154,13 +150,11 @@ pub enum SidesSpec {
 
 impl SidesSpec {
     fn sides<const D: usize>(&self) -> Result<nn::Sides<D>> {
-        match self {
-            SidesSpec::One(all) => Ok(nn::Sides([(*all as isize, *all as isize); D])),
-            SidesSpec::Each(sides) => match <[(i32, i32); D]>::try_from(sides.as_slice()) {
-                Ok(sides) => Ok(nn::Sides(sides.map(|(before, after)| (before as isize, after as isize)))),
-                Err(_) => Err(Error::config(format!("padding has {} pairs for {D} axes", sides.len()))),
-            },
-        }
+        let sides = match self {
+            SidesSpec::One(all) => [(*all, *all); D],
+            SidesSpec::Each(sides) => for_each_axis(sides, "padding")?,
+        };
+        Ok(nn::Sides(sides.map(|(before, after)| (before as isize, after as isize))))
     }
 }
 
