@@ -25,6 +25,7 @@ pub mod optim;
 pub mod peak;
 pub mod pool;
 pub mod reduce;
+pub mod resample;
 pub mod softmax;
 pub mod transpose;
 pub mod unfold;

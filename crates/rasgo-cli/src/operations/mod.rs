@@ -9,6 +9,7 @@ mod call;
 mod conv;
 mod linear;
 mod pool;
+mod resize;
 mod unfold;
 
 pub(crate) use attribute::{Attribute, Given};
@@ -57,6 +58,7 @@ pub(crate) fn all() -> Vec<Operation> {
         linear::operations(),
         pool::operations(),
         unfold::operations(),
+        resize::operations(),
     ];
     let mut all: Vec<Operation> = families.into_iter().flatten().collect();
     all.sort_by_key(|operation| operation.name);

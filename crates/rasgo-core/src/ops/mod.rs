@@ -6,8 +6,11 @@ mod cast;
 mod conv;
 mod cross_entropy;
 mod dropout;
+mod interpolate;
 mod linear;
+mod pad;
 mod permute;
+mod pixel_shuffle;
 mod pool;
 mod reduce;
 mod reshape;
@@ -21,8 +24,10 @@ mod grad_check;
 
 pub use batch_norm::{BatchNormOptions, BatchNormOutput, PoolAfter};
 pub use binary::binary;
-pub use conv::ConvOptions;
+pub use conv::{ConvOptions, ConvTransposeOptions};
 pub use cross_entropy::CrossEntropyOptions;
+pub use interpolate::{InterpolateMode, InterpolateOptions, InterpolateTo};
+pub use pad::PadMode;
 pub use pool::{AvgPoolOptions, MaxPoolOptions, MaxUnpoolOptions};
 pub use unfold::UnfoldOptions;
 
