@@ -15,6 +15,7 @@ use std::panic::Location;
 use rasgo_kernels::resample::{Axis, Taps, resample};
 
 use super::{expect_float, expect_sizes, float};
+
 use crate::error::{Error, Result};
 use crate::meta::{DType, Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
@@ -42,6 +43,7 @@ impl InterpolateMode {
     /// # Errors
     /// If there is no such mode, or it is one of other dimensions: `linear` is of one spatial axis, `bilinear` and
     /// `bicubic` of two, `trilinear` of three.
+    #[track_caller]
     pub fn named(name: &str, spatial: usize) -> Result<InterpolateMode> {
         let (mode, wanted) = match name {
             "nearest" => return Ok(InterpolateMode::Nearest),
@@ -54,6 +56,7 @@ impl InterpolateMode {
             _ => {
                 return Err(Error::argument(format!("mode {name:?}"))
                     .op("interpolate")
+                    .at(Location::caller())
                     .hint("give nearest, nearest-exact, linear, bilinear, bicubic, trilinear or area"));
             }
         };
@@ -61,6 +64,7 @@ impl InterpolateMode {
             true => Ok(mode),
             false => Err(Error::argument(format!("mode {name} is of {wanted} spatial axes, not {spatial}"))
                 .op("interpolate")
+                    .at(Location::caller())
                 .hint("linear for (N, C, L), bilinear or bicubic for (N, C, H, W), trilinear for (N, C, D, H, W)")),
         }
     }

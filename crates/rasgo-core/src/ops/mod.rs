@@ -60,6 +60,20 @@ pub(crate) fn expect_sizes(axis: &str, sizes: &[usize]) -> Result<()> {
     }
 }
 
+/// What the spatial axes of (N, C, …) are called; of fewer than three the last are there.
+pub(crate) const AXES: [&str; 3] = ["depth", "height", "width"];
+
+/// Checks one axis of a window that slides.
+pub(crate) fn expect_window(along: &str, kernel: usize, stride: usize, dilation: usize) -> Result<()> {
+    match kernel == 0 || stride == 0 || dilation == 0 {
+        true => Err(Error::argument(format!(
+            "kernel {kernel}, stride {stride} and dilation {dilation} along {along} must be 1 or more"
+        ))
+        .hint("1 is the least of each: a window of one cell, at every place, without gaps")),
+        false => Ok(()),
+    }
+}
+
 /// The axis that a user's number names: a negative one counts from the end.
 #[allow(dead_code, reason = "used by the operations that follow")]
 pub(crate) fn axis_of(axis: isize, rank: usize) -> Result<usize> {

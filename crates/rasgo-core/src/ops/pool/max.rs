@@ -3,11 +3,11 @@
 use rasgo_kernels::pool::{self, PoolProblem};
 
 use super::plane::{PlaneGather, PlaneScatter};
-use super::{AXES, expect_maps, name_of, with_spatial};
+use super::{expect_maps, name_of, with_spatial};
 use crate::error::{Error, Result};
 use crate::meta::{DType, Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply, apply_all};
-use crate::ops::{expect_float, expect_sizes, float};
+use crate::ops::{AXES, expect_float, expect_sizes, expect_window, float};
 use crate::tensor::Tensor;
 
 pub(super) const NAMES: [&str; 3] = ["max_pool1d", "max_pool2d", "max_pool3d"];
@@ -41,11 +41,7 @@ impl MaxPoolOptions {
         for axis in 5 - x.len()..3 {
             let (size, kernel, stride) = (input[axis], self.kernel[axis], self.stride[axis]);
             let (padding, dilation, along) = (self.padding[axis], self.dilation[axis], AXES[axis]);
-            if kernel == 0 || stride == 0 || dilation == 0 {
-                return Err(Error::argument(format!(
-                    "kernel {kernel}, stride {stride} and dilation {dilation} along {along} must be 1 or more"
-                )));
-            }
+            expect_window(along, kernel, stride, dilation)?;
             if padding > kernel / 2 {
                 return Err(Error::argument(format!(
                     "padding {padding} along {along} is more than half of kernel {kernel}"
