@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "families that read every kind of attribute follow")]
 
 mod activation;
+mod algebra;
 mod attribute;
 mod call;
 mod conv;
@@ -50,7 +51,13 @@ impl Operation {
 
 /// Every operation, sorted by name.
 pub(crate) fn all() -> Vec<Operation> {
-    let families = [activation::operations(), conv::operations(), linear::operations(), pool::operations()];
+    let families = [
+        activation::operations(),
+        algebra::operations(),
+        conv::operations(),
+        linear::operations(),
+        pool::operations(),
+    ];
     let mut all: Vec<Operation> = families.into_iter().flatten().collect();
     all.sort_by_key(|operation| operation.name);
     all
