@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "families that read every kind of attribute follow")]
 
 mod activation;
+mod algebra;
 mod attribute;
 mod call;
 mod conv;
@@ -59,6 +60,7 @@ pub(crate) fn all() -> Vec<Operation> {
         pool::operations(),
         unfold::operations(),
         resize::operations(),
+        algebra::operations(),
     ];
     let mut all: Vec<Operation> = families.into_iter().flatten().collect();
     all.sort_by_key(|operation| operation.name);

@@ -10,10 +10,10 @@ use crate::tensor::Tensor;
 
 /// dst[M,N] = op(a) op(b) (+ bias[N]) (relu): op transposes where its flag says so.
 #[derive(Debug, Clone, Copy)]
-struct MatMul {
-    trans_a: bool,
-    trans_b: bool,
-    name: &'static str,
+pub(super) struct MatMul {
+    pub(super) trans_a: bool,
+    pub(super) trans_b: bool,
+    pub(super) name: &'static str,
 }
 
 impl MatMul {
@@ -152,12 +152,6 @@ impl Tensor {
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         let op = MatMul { trans_a: false, trans_b: true, name: "linear" };
         apply(op, [Some(self), Some(weight), bias].into_iter().flatten().cloned())
-    }
-
-    /// The product of two matrices, (M, K) and (K, N).
-    #[track_caller]
-    pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
-        apply(MatMul { trans_a: false, trans_b: false, name: "matmul" }, [self.clone(), other.clone()])
     }
 }
 

@@ -37,12 +37,12 @@ fn rearrange(
     x: &Tensor,
     lead: &[usize],
     split: [usize; 5],
-    order: [usize; 5],
+    order: [isize; 5],
     joined: [usize; 3],
 ) -> Result<Tensor> {
     // Leading axes are one, so that any number of them will do.
     let batch = lead.iter().fold(1usize, |product, &size| product.saturating_mul(size));
-    let order: Vec<usize> = std::iter::once(0).chain(order.map(|axis| axis + 1)).collect();
+    let order: Vec<isize> = std::iter::once(0).chain(order.map(|axis| axis + 1)).collect();
     let split: Vec<usize> = std::iter::once(batch).chain(split).collect();
     let joined: Vec<usize> = lead.iter().copied().chain(joined).collect();
     x.reshape(split)?.permute(&order)?.reshape(joined)

@@ -112,7 +112,7 @@ fn layouts_narrowed_and_permuted_inputs_pool_alike_for_every_channel_count() {
         for (shape, options) in cases() {
             let shape: Vec<usize> = [3, c].into_iter().chain(shape[2..].iter().copied()).collect();
             let plain = numbers(shape.clone());
-            let mut order: Vec<usize> = (0..shape.len()).collect();
+            let mut order: Vec<isize> = (0..shape.len() as isize).collect();
             order.swap(1, 2);
             let swapped = plain.permute(&order).unwrap();
             let whole = numbers([&[5], &shape[1..]].concat());
