@@ -6,6 +6,7 @@ mod cast;
 mod conv;
 mod cross_entropy;
 mod dropout;
+mod embedding;
 mod linear;
 mod permute;
 mod pool;
