@@ -4,10 +4,10 @@ mod batch_norm;
 mod binary;
 mod cast;
 mod conv;
-mod cross_entropy;
 mod dropout;
 mod embedding;
 mod linear;
+mod loss;
 mod permute;
 mod pool;
 mod reduce;
@@ -22,7 +22,10 @@ mod grad_check;
 pub use batch_norm::{BatchNormOptions, BatchNormOutput, PoolAfter};
 pub use binary::binary;
 pub use conv::ConvOptions;
-pub use cross_entropy::CrossEntropyOptions;
+pub use loss::{
+    BceWithLogitsOptions, CrossEntropyOptions, DiceLossOptions, FocalLossOptions, KlDivOptions, LossOptions,
+    NllLossOptions, Reduction,
+};
 pub use pool::PoolOptions;
 
 use crate::error::{Error, Result};
