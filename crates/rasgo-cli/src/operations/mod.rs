@@ -9,6 +9,7 @@ mod attribute;
 mod call;
 mod conv;
 mod linear;
+mod loss;
 mod pool;
 mod resize;
 mod unfold;
@@ -61,6 +62,7 @@ pub(crate) fn all() -> Vec<Operation> {
         unfold::operations(),
         resize::operations(),
         algebra::operations(),
+        loss::operations(),
     ];
     let mut all: Vec<Operation> = families.into_iter().flatten().collect();
     all.sort_by_key(|operation| operation.name);

@@ -8,12 +8,13 @@ mod cat;
 mod choose;
 mod compare;
 mod conv;
-mod cross_entropy;
 mod dropout;
+mod embedding;
 mod flip;
 mod index;
 mod interpolate;
 mod linear;
+mod loss;
 mod math;
 mod matmul;
 mod narrow;
@@ -37,8 +38,11 @@ mod grad_check;
 pub use batch_norm::{BatchNormOptions, BatchNormOutput, PoolAfter};
 pub use binary::binary;
 pub use conv::{ConvOptions, ConvTransposeOptions};
-pub use cross_entropy::CrossEntropyOptions;
 pub use interpolate::{InterpolateMode, InterpolateOptions, InterpolateTo};
+pub use loss::{
+    BceWithLogitsOptions, CrossEntropyOptions, DiceLossOptions, FocalLossOptions, KlDivOptions, LossOptions,
+    NllLossOptions, Reduction,
+};
 pub(crate) use math::negative;
 pub use operand::Operand;
 pub use pad::PadMode;
