@@ -20,6 +20,7 @@ pub use isa::Isa;
 pub mod conv;
 pub mod elementwise;
 pub mod gemm;
+pub mod loss;
 pub mod movement;
 pub mod norm;
 pub mod optim;

@@ -224,7 +224,7 @@ mod tests {
     fn axes(run: usize) -> [Axis; 4] {
         [
             Axis::Whole(3),
-            Axis::Taps(Taps::new(4, 9, |o| (o > 1).then(|| (o % 4, 1.0)))),
+            Axis::Taps(Taps::new(4, 9, |o| (o > 1).then_some((o % 4, 1.0)))),
             Axis::Taps(Taps::new(5, 7, |o| [(o % 5, 0.25), ((o + 1) % 5, 0.75)])),
             match run {
                 0 => Axis::Taps(Taps::new(6, 5, |o| [(o, 1.0)])),

@@ -4,10 +4,12 @@
 #![allow(dead_code, reason = "families that read every kind of attribute follow")]
 
 mod activation;
+mod algebra;
 mod attribute;
 mod call;
 mod conv;
 mod linear;
+mod loss;
 mod pool;
 mod resize;
 mod unfold;
@@ -59,6 +61,8 @@ pub(crate) fn all() -> Vec<Operation> {
         pool::operations(),
         unfold::operations(),
         resize::operations(),
+        algebra::operations(),
+        loss::operations(),
     ];
     let mut all: Vec<Operation> = families.into_iter().flatten().collect();
     all.sort_by_key(|operation| operation.name);

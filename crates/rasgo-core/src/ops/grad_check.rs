@@ -28,8 +28,9 @@ pub(super) fn check(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) 
             let at = |step: f64| {
                 let mut moved = values.clone();
                 moved[i] += step;
-                let mut x = inputs.to_vec();
-                x[which] = Tensor::from_vec(moved, inputs[which].shape().clone()).unwrap();
+                // Leaves too, so that `f` may be a gradient.
+                let mut x = leaves.clone();
+                x[which] = Tensor::from_vec(moved, inputs[which].shape().clone()).unwrap().requires_grad();
                 loss(&x).unwrap().item::<f64>().unwrap()
             };
             let step = 1e-5 * values[i].abs().max(1.0);

@@ -10,13 +10,17 @@
 //! `scale` is in / out, or 1 / scale_factor where that is given and not recomputed. Each axis is a sparse matrix, and the
 //! gradient is the transposed one.
 
+use std::panic::Location;
+
 use rasgo_kernels::resample::{Axis, Taps, resample};
 
 use super::{expect_float, expect_sizes, float};
+
 use crate::error::{Error, Result};
 use crate::meta::{DType, Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
 use crate::reach::{self, Reach, Reaches};
+use crate::scope;
 use crate::tensor::Tensor;
 
 /// How values between cells are found.
@@ -40,6 +44,7 @@ impl InterpolateMode {
     /// # Errors
     /// If there is no such mode, or it is one of other dimensions: `linear` is of one spatial axis, `bilinear` and
     /// `bicubic` of two, `trilinear` of three.
+    #[track_caller]
     pub fn named(name: &str, spatial: usize) -> Result<InterpolateMode> {
         let (mode, wanted) = match name {
             "nearest" => return Ok(InterpolateMode::Nearest),
@@ -52,6 +57,7 @@ impl InterpolateMode {
             _ => {
                 return Err(Error::argument(format!("mode {name:?}"))
                     .op("interpolate")
+                    .at(Location::caller())
                     .hint("give nearest, nearest-exact, linear, bilinear, bicubic, trilinear or area"));
             }
         };
@@ -59,6 +65,7 @@ impl InterpolateMode {
             true => Ok(mode),
             false => Err(Error::argument(format!("mode {name} is of {wanted} spatial axes, not {spatial}"))
                 .op("interpolate")
+                    .at(Location::caller())
                 .hint("linear for (N, C, L), bilinear or bicubic for (N, C, H, W), trilinear for (N, C, D, H, W)")),
         }
     }
@@ -303,7 +310,7 @@ impl Tensor {
         }
         let shape = match op.output_shape(self.shape()) {
             Ok(shape) => shape,
-            Err(error) => return Err(error.op("interpolate").at(std::panic::Location::caller())),
+            Err(error) => return Err(scope::annotate(error.op("interpolate")).at(Location::caller())),
         };
         self.adaptive_avg_pool(shape.image().2)
     }

@@ -8,12 +8,13 @@ mod cat;
 mod choose;
 mod compare;
 mod conv;
-mod cross_entropy;
 mod dropout;
+mod embedding;
 mod flip;
 mod index;
 mod interpolate;
 mod linear;
+mod loss;
 mod math;
 mod matmul;
 mod narrow;
@@ -37,8 +38,11 @@ mod grad_check;
 pub use batch_norm::{BatchNormOptions, BatchNormOutput, PoolAfter};
 pub use binary::binary;
 pub use conv::{ConvOptions, ConvTransposeOptions};
-pub use cross_entropy::CrossEntropyOptions;
 pub use interpolate::{InterpolateMode, InterpolateOptions, InterpolateTo};
+pub use loss::{
+    BceWithLogitsOptions, CrossEntropyOptions, DiceLossOptions, FocalLossOptions, KlDivOptions, LossOptions,
+    NllLossOptions, Reduction,
+};
 pub(crate) use math::negative;
 pub use operand::Operand;
 pub use pad::PadMode;
@@ -118,6 +122,20 @@ pub(crate) fn expect_sizes(axis: &str, sizes: &[usize]) -> Result<()> {
     match sizes.iter().find(|&&size| size > MOST) {
         Some(size) => Err(Error::argument(format!("{size} along {axis}; {MOST} is the most"))),
         None => Ok(()),
+    }
+}
+
+/// What the spatial axes of (N, C, …) are called; of fewer than three the last are there.
+pub(crate) const AXES: [&str; 3] = ["depth", "height", "width"];
+
+/// Checks one axis of a window that slides.
+pub(crate) fn expect_window(along: &str, kernel: usize, stride: usize, dilation: usize) -> Result<()> {
+    match kernel == 0 || stride == 0 || dilation == 0 {
+        true => Err(Error::argument(format!(
+            "kernel {kernel}, stride {stride} and dilation {dilation} along {along} must be 1 or more"
+        ))
+        .hint("1 is the least of each: a window of one cell, at every place, without gaps")),
+        false => Ok(()),
     }
 }
 

@@ -9,9 +9,12 @@
 //! ```
 //! As `torch.nn.functional.pad`, whose list of numbers begins with the last axis; here they are in the order of the axes.
 
+use std::panic::Location;
+
 use rasgo_kernels::resample::{Axis, Taps, resample};
 
 use super::{expect_float, expect_sizes, float};
+
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, Mask, Metas, Op, Output, Saved, apply};
@@ -36,6 +39,7 @@ impl PadMode {
     ///
     /// # Errors
     /// If there is no such mode.
+    #[track_caller]
     pub fn named(name: &str, value: f64) -> Result<PadMode> {
         Ok(match name {
             "constant" => PadMode::Constant(value),
@@ -45,6 +49,8 @@ impl PadMode {
             "circular" => PadMode::Circular,
             _ => {
                 return Err(Error::argument(format!("padding mode {name:?}"))
+                    .op("pad")
+                    .at(Location::caller())
                     .hint("give constant (zeros for a convolution), reflect, replicate or circular"));
             }
         })

@@ -8,18 +8,24 @@
 use std::panic::Location;
 
 use crate::error::{Error, Result};
+use crate::scope;
 use crate::tensor::Tensor;
 
+#[track_caller]
+fn refuse(op: &'static str, error: Error) -> Error {
+    scope::annotate(error.op(op)).at(Location::caller())
+}
+
 /// The axes before the channels, then channels, height and width of a tensor.
+#[track_caller]
 fn image_axes<'a>(x: &'a Tensor, factor: usize, op: &'static str) -> Result<(&'a [usize], [usize; 3])> {
     let shape = x.shape();
     if shape.len() < 3 {
-        return Err(Error::shape(format!("input {shape} has {} axes", shape.len()))
-            .op(op)
-            .hint("give (…, C, H, W)"));
+        let error = Error::shape(format!("input {shape} has {} axes", shape.len()));
+        return Err(refuse(op, error.hint("give (…, C, H, W)")));
     }
     if factor == 0 || factor.checked_mul(factor).is_none() {
-        return Err(Error::argument(format!("a factor of {factor}")).op(op).hint("give 1 or more"));
+        return Err(refuse(op, Error::argument(format!("a factor of {factor}")).hint("give 1 or more")));
     }
     let (lead, image) = shape.split_at(shape.len() - 3);
     Ok((lead, [image[0], image[1], image[2]]))
@@ -31,12 +37,12 @@ fn rearrange(
     x: &Tensor,
     lead: &[usize],
     split: [usize; 5],
-    order: [usize; 5],
+    order: [isize; 5],
     joined: [usize; 3],
 ) -> Result<Tensor> {
     // Leading axes are one, so that any number of them will do.
     let batch = lead.iter().fold(1usize, |product, &size| product.saturating_mul(size));
-    let order: Vec<isize> = std::iter::once(0).chain(order.map(|axis| axis as isize + 1)).collect();
+    let order: Vec<isize> = std::iter::once(0).chain(order.map(|axis| axis + 1)).collect();
     let split: Vec<usize> = std::iter::once(batch).chain(split).collect();
     let joined: Vec<usize> = lead.iter().copied().chain(joined).collect();
     x.reshape(split)?.permute(&order)?.reshape(joined)
@@ -56,19 +62,12 @@ impl Tensor {
     #[track_caller]
     pub fn pixel_shuffle(&self, upscale_factor: usize) -> Result<Tensor> {
         let r = upscale_factor;
-        let (lead, [c, h, w]) = match image_axes(self, r, "pixel_shuffle") {
-            Ok(axes) => axes,
-            Err(error) => return Err(error.at(Location::caller())),
-        };
+        let (lead, [c, h, w]) = image_axes(self, r, "pixel_shuffle")?;
         if !c.is_multiple_of(r * r) {
-            return Err(Error::shape(format!(
-                "the {c} channels of input {} do not divide by {r} * {r} = {}",
-                self.shape(),
-                r * r
-            ))
-            .op("pixel_shuffle")
-            .at(Location::caller())
-            .hint(format!("a convolution to a multiple of {} channels before it", r * r)));
+            let (shape, square) = (self.shape(), r * r);
+            let text = format!("the {c} channels of input {shape} do not divide by {r} * {r} = {square}");
+            let hint = format!("a convolution to a multiple of {square} channels before it");
+            return Err(refuse("pixel_shuffle", Error::shape(text).hint(hint)));
         }
         let channels = c / (r * r);
         rearrange(
@@ -84,18 +83,10 @@ impl Tensor {
     #[track_caller]
     pub fn pixel_unshuffle(&self, downscale_factor: usize) -> Result<Tensor> {
         let r = downscale_factor;
-        let (lead, [c, h, w]) = match image_axes(self, r, "pixel_unshuffle") {
-            Ok(axes) => axes,
-            Err(error) => return Err(error.at(Location::caller())),
-        };
+        let (lead, [c, h, w]) = image_axes(self, r, "pixel_unshuffle")?;
         if !h.is_multiple_of(r) || !w.is_multiple_of(r) {
-            return Err(Error::shape(format!(
-                "height {h} or width {w} of input {} does not divide by {r}",
-                self.shape()
-            ))
-            .op("pixel_unshuffle")
-            .at(Location::caller())
-            .hint("pad it to a multiple first"));
+            let text = format!("height {h} or width {w} of input {} does not divide by {r}", self.shape());
+            return Err(refuse("pixel_unshuffle", Error::shape(text).hint("pad it to a multiple first")));
         }
         rearrange(
             self,

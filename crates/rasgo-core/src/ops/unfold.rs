@@ -9,14 +9,12 @@
 
 use rasgo_kernels::unfold::{self, UnfoldProblem};
 
-use super::{expect_float, expect_sizes, float};
+use super::{AXES, expect_float, expect_sizes, expect_window, float};
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
 use crate::reach::{Reach, Reaches, Window};
 use crate::tensor::Tensor;
-
-const AXES: [&str; 2] = ["height", "width"];
 
 /// The attributes of [`Tensor::unfold`] and [`Tensor::fold`]: height and width.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,12 +40,8 @@ impl UnfoldOptions {
         let mut places = [0; 2];
         for axis in 0..2 {
             let (size, kernel, stride) = (map[axis], self.kernel[axis], self.stride[axis]);
-            let (padding, dilation, along) = (self.padding[axis], self.dilation[axis], AXES[axis]);
-            if kernel == 0 || stride == 0 || dilation == 0 {
-                return Err(Error::argument(format!(
-                    "kernel {kernel}, stride {stride} and dilation {dilation} along {along} must be 1 or more"
-                )));
-            }
+            let (padding, dilation, along) = (self.padding[axis], self.dilation[axis], AXES[axis + 1]);
+            expect_window(along, kernel, stride, dilation)?;
             expect_sizes(along, &[size, kernel, stride, dilation, padding])?;
             let (span, padded) = (dilation * (kernel - 1) + 1, size + 2 * padding);
             if padded < span {

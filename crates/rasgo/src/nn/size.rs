@@ -1,6 +1,6 @@
 //! One number for all axes, or one for each.
 
-use rasgo_core::{Error, Result, Tensor};
+use rasgo_core::{Error, Result, Tensor, scope};
 
 /// A value for each of `D` spatial axes; a single number stands for all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,6 @@ pub(super) fn expect_spatial<const D: usize>(x: &Tensor) -> Result<()> {
         return Ok(());
     }
     let wanted = ["(N, C, L)", "(N, C, H, W)", "(N, C, D, H, W)"][D - 1];
-    Err(Error::shape(format!("input {} has {rank} axes, not {}", x.shape(), D + 2))
-        .hint(format!("give {wanted}; add the batch axis with .reshape")))
+    let error = Error::shape(format!("input {} has {rank} axes, not {}", x.shape(), D + 2));
+    Err(scope::annotate(error.hint(format!("give {wanted}; add the batch axis with .reshape"))))
 }

@@ -1,8 +1,12 @@
 //! A layer as it stands in a model file.
 
+use rasgo_core::ops::PadMode;
 use rasgo_core::{Error, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::resize::{
+    ConstantPadSpec, ConvTransposeSpec, PadSpec, PixelShuffleSpec, PixelUnshuffleSpec, UpsampleSpec,
+};
 use crate::nn::{self, AdaptiveSize, Function, Module, Padding, Size};
 
 /// A number for all axes, or one for each.
@@ -16,7 +20,7 @@ pub enum Axes {
 }
 
 impl Axes {
-    fn size<const D: usize>(&self, name: &str) -> Result<Size<D>> {
+    pub(super) fn size<const D: usize>(&self, name: &str) -> Result<Size<D>> {
         match self {
             Axes::One(value) => Ok((*value).into()),
             Axes::Each(values) => Ok(for_each_axis::<_, D>(values, name)?.into()),
@@ -24,7 +28,7 @@ impl Axes {
     }
 }
 
-fn for_each_axis<T: Copy, const D: usize>(values: &[T], name: &str) -> Result<[T; D]> {
+pub(super) fn for_each_axis<T: Copy, const D: usize>(values: &[T], name: &str) -> Result<[T; D]> {
     <[T; D]>::try_from(values)
         .map_err(|_| Error::config(format!("{name} has {} values for {D} axes", values.len())))
 }
@@ -35,6 +39,8 @@ fn for_each_axis<T: Copy, const D: usize>(values: &[T], name: &str) -> Result<[T
 pub enum PaddingSpec {
     /// In numbers.
     Axes(Axes),
+    /// `[before, after]` for each axis.
+    Sides(Vec<(usize, usize)>),
     /// By name.
     Named(String),
 }
@@ -43,6 +49,7 @@ impl PaddingSpec {
     fn padding<const D: usize>(&self) -> Result<Padding<D>> {
         match self {
             PaddingSpec::Axes(axes) => Ok(Padding::Each(axes.size("padding")?)),
+            PaddingSpec::Sides(sides) => Ok(Padding::Sides(for_each_axis(sides, "padding")?)),
             PaddingSpec::Named(name) if name == "same" => Ok(Padding::Same),
             PaddingSpec::Named(name) if name == "valid" => Ok(0.into()),
             PaddingSpec::Named(name) => {
@@ -63,9 +70,12 @@ pub struct ConvSpec {
     /// Step.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub stride: Option<Axes>,
-    /// Zeros around the input.
+    /// Cells around the input.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub padding: Option<PaddingSpec>,
+    /// What stands in them: `zeros` (the default), `reflect`, `replicate` or `circular`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub padding_mode: Option<String>,
     /// Distance of the kernel's cells.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub dilation: Option<Axes>,
@@ -299,6 +309,48 @@ specs! {
     Conv2d(ConvSpec),
     /// Convolution of video.
     Conv3d(ConvSpec),
+    /// Transposed convolution of sequences.
+    ConvTranspose1d(ConvTransposeSpec),
+    /// Transposed convolution of images.
+    ConvTranspose2d(ConvTransposeSpec),
+    /// Transposed convolution of video.
+    ConvTranspose3d(ConvTransposeSpec),
+    /// Interpolation to another size.
+    Upsample(UpsampleSpec),
+    /// Channels that become pixels.
+    PixelShuffle(PixelShuffleSpec),
+    /// Pixels that become channels.
+    PixelUnshuffle(PixelUnshuffleSpec),
+    /// Zeros around sequences.
+    ZeroPad1d(PadSpec),
+    /// Zeros around images.
+    ZeroPad2d(PadSpec),
+    /// Zeros around video.
+    ZeroPad3d(PadSpec),
+    /// A value around sequences.
+    ConstantPad1d(ConstantPadSpec),
+    /// A value around images.
+    ConstantPad2d(ConstantPadSpec),
+    /// A value around video.
+    ConstantPad3d(ConstantPadSpec),
+    /// The mirror around sequences.
+    ReflectionPad1d(PadSpec),
+    /// The mirror around images.
+    ReflectionPad2d(PadSpec),
+    /// The mirror around video.
+    ReflectionPad3d(PadSpec),
+    /// The edge around sequences.
+    ReplicationPad1d(PadSpec),
+    /// The edge around images.
+    ReplicationPad2d(PadSpec),
+    /// The edge around video.
+    ReplicationPad3d(PadSpec),
+    /// The other end around sequences.
+    CircularPad1d(PadSpec),
+    /// The other end around images.
+    CircularPad2d(PadSpec),
+    /// The other end around video.
+    CircularPad3d(PadSpec),
     /// Batch normalisation of sequences.
     BatchNorm1d(NormSpec),
     /// Batch normalisation of images.
@@ -369,6 +421,9 @@ fn conv<const D: usize>(spec: &ConvSpec, channels: usize) -> Result<Box<dyn Modu
     if let Some(padding) = &spec.padding {
         layer = layer.padding(padding.padding()?);
     }
+    if let Some(mode) = &spec.padding_mode {
+        layer = layer.padding_mode(PadMode::named(mode, 0.0)?);
+    }
     if let Some(dilation) = &spec.dilation {
         layer = layer.dilation(dilation.size("dilation")?);
     }
@@ -419,6 +474,27 @@ impl LayerSpec {
             S::Conv1d(spec) => conv::<1>(spec, channels)?,
             S::Conv2d(spec) => conv::<2>(spec, channels)?,
             S::Conv3d(spec) => conv::<3>(spec, channels)?,
+            S::ConvTranspose1d(spec) => spec.build::<1>(channels)?,
+            S::ConvTranspose2d(spec) => spec.build::<2>(channels)?,
+            S::ConvTranspose3d(spec) => spec.build::<3>(channels)?,
+            S::Upsample(spec) => spec.build(x.shape().len())?,
+            S::PixelShuffle(spec) => Box::new(nn::PixelShuffle::new(spec.upscale_factor)),
+            S::PixelUnshuffle(spec) => Box::new(nn::PixelUnshuffle::new(spec.downscale_factor)),
+            S::ZeroPad1d(spec) => spec.zero::<1>()?,
+            S::ZeroPad2d(spec) => spec.zero::<2>()?,
+            S::ZeroPad3d(spec) => spec.zero::<3>()?,
+            S::ConstantPad1d(spec) => spec.build::<1>()?,
+            S::ConstantPad2d(spec) => spec.build::<2>()?,
+            S::ConstantPad3d(spec) => spec.build::<3>()?,
+            S::ReflectionPad1d(spec) => spec.reflection::<1>()?,
+            S::ReflectionPad2d(spec) => spec.reflection::<2>()?,
+            S::ReflectionPad3d(spec) => spec.reflection::<3>()?,
+            S::ReplicationPad1d(spec) => spec.replication::<1>()?,
+            S::ReplicationPad2d(spec) => spec.replication::<2>()?,
+            S::ReplicationPad3d(spec) => spec.replication::<3>()?,
+            S::CircularPad1d(spec) => spec.circular::<1>()?,
+            S::CircularPad2d(spec) => spec.circular::<2>()?,
+            S::CircularPad3d(spec) => spec.circular::<3>()?,
             S::BatchNorm1d(spec) => norm::<1>(spec, channels),
             S::BatchNorm2d(spec) => norm::<2>(spec, channels),
             S::BatchNorm3d(spec) => norm::<3>(spec, channels),

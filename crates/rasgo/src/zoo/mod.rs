@@ -7,6 +7,7 @@ mod architecture;
 mod layer;
 mod models;
 mod network;
+mod resize;
 mod seen;
 mod summary;
 

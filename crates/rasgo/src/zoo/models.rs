@@ -116,6 +116,7 @@ fn conv(out_channels: usize, kernel_size: usize, padding: usize) -> ConvSpec {
         stride: None,
         padding: (padding > 0).then_some(PaddingSpec::Axes(Axes::One(padding))),
         dilation: None,
+        padding_mode: None,
         groups: None,
         bias: None,
     }

@@ -3,12 +3,10 @@
 use rasgo_kernels::conv;
 
 use super::super::linear::ColumnSums;
-use super::super::{expect_float, expect_sizes, float, unary};
+use super::super::{AXES, expect_float, expect_sizes, expect_window, float, unary};
 use super::grad_weight::GradWeight;
 use super::transposed::Transposed;
-use super::{
-    AXES, ConvOptions, conv_name, expect_bias, expect_cells, expect_ranks, expect_window, problem, window,
-};
+use super::{ConvOptions, conv_name, expect_bias, expect_cells, expect_ranks, problem, window};
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
@@ -34,7 +32,8 @@ fn output_shape(options: &ConvOptions, x: &Shape, weight: &Shape) -> Result<Shap
     if *groups == 0 || !ic.is_multiple_of(*groups) || !oc.is_multiple_of(*groups) {
         return Err(Error::argument(format!(
             "groups {groups} must divide the {ic} input channels and the {oc} output channels"
-        )));
+        ))
+        .hint("give groups that divide both, or another number of channels"));
     }
     if ic / groups != per_group {
         return Err(Error::shape(format!(
@@ -46,7 +45,7 @@ fn output_shape(options: &ConvOptions, x: &Shape, weight: &Shape) -> Result<Shap
     let mut output = [1; 3];
     for axis in 5 - rank..3 {
         let (kernel, size) = (kernel[axis], input[axis]);
-        expect_window(kernel, stride[axis], dilation[axis])?;
+        expect_window(AXES[axis], kernel, stride[axis], dilation[axis])?;
         let (before, after) = padding[axis];
         expect_sizes(AXES[axis], &[size, kernel, stride[axis], dilation[axis], before, after])?;
         expect_cells(x, axis, size)?;

@@ -20,11 +20,10 @@ pub use options::{ConvOptions, ConvTransposeOptions};
 
 use rasgo_kernels::conv::ConvProblem;
 
+use super::AXES;
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
 use crate::reach::Window;
-
-const AXES: [&str; 3] = ["depth", "height", "width"];
 
 /// The name that errors have: of the dimensions of a tensor, or the usual two where it has none that fit.
 fn name_of(names: [&'static str; 3], spatial: usize) -> &'static str {
@@ -71,23 +70,14 @@ fn expect_ranks(x: &Shape, weight: &Shape) -> Result<()> {
             .hint("give (N, C, L), (N, C, H, W) or (N, C, D, H, W); add the batch axis with .reshape"));
     }
     if weight.len() != rank {
-        return Err(Error::shape(format!("input {x} has {rank} axes, weight {weight} has {}", weight.len())));
+        return Err(Error::shape(format!("input {x} has {rank} axes, weight {weight} has {}", weight.len()))
+            .hint("both have two axes and then the spatial ones; add the batch axis with .reshape"));
     }
     if weight[0] == 0 || weight[1] == 0 {
         return Err(Error::shape(format!("weight {weight} has no channels"))
             .hint("a convolution needs at least one channel in and one out"));
     }
     Ok(())
-}
-
-/// Checks one spatial axis of the window.
-fn expect_window(kernel: usize, stride: usize, dilation: usize) -> Result<()> {
-    match kernel == 0 || stride == 0 || dilation == 0 {
-        true => Err(Error::argument(format!(
-            "kernel {kernel}, stride {stride} and dilation {dilation} must be 1 or more"
-        ))),
-        false => Ok(()),
-    }
 }
 
 /// Refuses an axis without cells, unless the batch is empty too: then there is nothing to compute.
@@ -105,7 +95,8 @@ fn expect_bias(bias: Option<&Meta>, channels: usize) -> Result<()> {
         Some(bias) if *bias.shape != [channels] => Err(Error::shape(format!(
             "bias {} for {channels} output channels: it must be [{channels}]",
             bias.shape
-        ))),
+        ))
+        .hint("give one value for each output channel, or no bias")),
         _ => Ok(()),
     }
 }

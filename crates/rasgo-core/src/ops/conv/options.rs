@@ -4,6 +4,7 @@ use std::panic::Location;
 
 use super::conv_name;
 use crate::error::{Error, Result};
+use crate::scope;
 
 /// The attributes of a convolution, one for each spatial axis; of fewer than three axes the last are used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,10 +46,10 @@ impl ConvOptions {
         let first = 3 - spatial;
         let stride = &self.stride[first..];
         if stride.iter().any(|&stride| stride > 1) {
-            return Err(Error::argument(format!("padding=same with stride {stride:?}"))
+            let error = Error::argument(format!("padding=same with stride {stride:?}"))
                 .op(conv_name(spatial))
-                .at(Location::caller())
-                .hint("'same' keeps the size, so it needs stride 1; give the padding in numbers"));
+                .hint("'same' keeps the size, so it needs stride 1; give the padding in numbers");
+            return Err(scope::annotate(error).at(Location::caller()));
         }
         for (axis, kernel) in (first..3).zip(kernel) {
             let total = self.dilation[axis].saturating_mul(kernel.saturating_sub(1));

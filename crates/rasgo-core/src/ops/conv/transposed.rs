@@ -3,12 +3,12 @@
 use rasgo_kernels::conv;
 
 use super::super::linear::ColumnSums;
-use super::super::{expect_float, expect_sizes, float};
+use super::super::{AXES, expect_float, expect_sizes, expect_window, float};
 use super::forward::Conv;
 use super::grad_weight::GradWeight;
 use super::{
-    AXES, ConvOptions, ConvTransposeOptions, expect_bias, expect_cells, expect_ranks, expect_window, problem,
-    transposed_name, window,
+    ConvOptions, ConvTransposeOptions, expect_bias, expect_cells, expect_ranks, problem, transposed_name,
+    window,
 };
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
@@ -46,7 +46,7 @@ impl Transposed {
     fn output_size(&self, x: &Shape, axis: usize, size: usize, kernel: usize) -> Result<usize> {
         let ConvOptions { stride, padding, dilation, .. } = &self.options;
         let (stride, dilation, padding) = (stride[axis], dilation[axis], padding[axis].0);
-        expect_window(kernel, stride, dilation)?;
+        expect_window(AXES[axis], kernel, stride, dilation)?;
         expect_sizes(AXES[axis], &[size, kernel, stride, dilation, padding])?;
         expect_cells(x, axis, size)?;
         let wide = |size: usize| size as i128;
@@ -71,7 +71,8 @@ impl Transposed {
                     return Err(Error::argument(format!(
                         "output_size {} along {}: {arithmetic} to {most} can be",
                         sizes[axis], AXES[axis]
-                    )));
+                    ))
+                    .hint(format!("give {smallest} to {most}, or another stride or padding")));
                 }
                 more
             }
@@ -100,7 +101,10 @@ impl Transposed {
         if groups == 0 || !wanted.is_multiple_of(groups) {
             return Err(Error::argument(format!(
                 "groups {groups} must divide the {wanted} input channels of weight {weight}"
-            )));
+            ))
+            .hint(
+                "give groups that divide them; a weight of a transposed convolution is (in, out / groups, …)",
+            ));
         }
         let Some(oc) = per_group.checked_mul(groups) else {
             return Err(Error::argument(format!("{groups} groups of {per_group} output channels")));

@@ -3,11 +3,11 @@
 use rasgo_kernels::pool::{self, AdaptiveProblem};
 
 use super::plane::PlaneScatter;
-use super::{AXES, expect_maps, name_of, with_spatial};
+use super::{expect_maps, name_of, with_spatial};
 use crate::error::Result;
 use crate::meta::{DType, Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply, apply_all};
-use crate::ops::{expect_float, expect_sizes, float};
+use crate::ops::{AXES, expect_float, expect_sizes, float};
 use crate::reach::{self, Reaches};
 use crate::tensor::Tensor;
 

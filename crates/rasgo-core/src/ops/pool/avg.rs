@@ -2,11 +2,11 @@
 
 use rasgo_kernels::pool::{self, AvgOptions};
 
-use super::{AXES, MaxPoolOptions, name_of};
+use super::{MaxPoolOptions, name_of};
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
-use crate::ops::{expect_float, float};
+use crate::ops::{AXES, expect_float, float};
 use crate::reach::{self, Reach, Reaches};
 use crate::tensor::Tensor;
 

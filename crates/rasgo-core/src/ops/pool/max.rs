@@ -3,11 +3,11 @@
 use rasgo_kernels::pool::{self, PoolProblem};
 
 use super::plane::{PlaneGather, PlaneScatter};
-use super::{AXES, expect_maps, name_of, with_spatial};
+use super::{expect_maps, name_of, with_spatial};
 use crate::error::{Error, Result};
 use crate::meta::{DType, Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply, apply_all};
-use crate::ops::{expect_float, expect_sizes, float};
+use crate::ops::{AXES, expect_float, expect_sizes, expect_window, float};
 use crate::reach::{self, Reach, Reaches, Window};
 use crate::tensor::Tensor;
 
@@ -42,11 +42,7 @@ impl MaxPoolOptions {
         for axis in 5 - x.len()..3 {
             let (size, kernel, stride) = (input[axis], self.kernel[axis], self.stride[axis]);
             let (padding, dilation, along) = (self.padding[axis], self.dilation[axis], AXES[axis]);
-            if kernel == 0 || stride == 0 || dilation == 0 {
-                return Err(Error::argument(format!(
-                    "kernel {kernel}, stride {stride} and dilation {dilation} along {along} must be 1 or more"
-                )));
-            }
+            expect_window(along, kernel, stride, dilation)?;
             if padding > kernel / 2 {
                 return Err(Error::argument(format!(
                     "padding {padding} along {along} is more than half of kernel {kernel}"

@@ -23,8 +23,6 @@ pub use unpool::MaxUnpoolOptions;
 use crate::error::{Error, Result};
 use crate::meta::Shape;
 
-const AXES: [&str; 3] = ["depth", "height", "width"];
-
 /// Which of the three names of an operation is right for (N, C, …) of that shape.
 fn name_of(names: [&'static str; 3], x: &Shape) -> &'static str {
     names[x.len().clamp(3, 5) - 3]

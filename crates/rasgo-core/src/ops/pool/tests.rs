@@ -381,7 +381,8 @@ fn an_adaptive_axis_may_keep_its_size_or_vanish() {
 
 #[test]
 fn an_empty_batch_pools_and_any_other_empty_axis_is_a_named_error() {
-    let pools: [(&str, fn(&Tensor) -> Result<Tensor>); 5] = [
+    type Pool = fn(&Tensor) -> Result<Tensor>;
+    let pools: [(&str, Pool); 5] = [
         ("max_pool", |x| x.max_pool(&MaxPoolOptions::new([1, 1, 2]))),
         ("avg_pool", |x| x.avg_pool(&AvgPoolOptions::new([1, 1, 2]))),
         ("adaptive_avg_pool", |x| x.adaptive_avg_pool([3, 2, 1])),

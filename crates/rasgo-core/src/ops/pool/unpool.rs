@@ -3,11 +3,11 @@
 use rasgo_kernels::pool;
 
 use super::plane::{PlaneGather, problem};
-use super::{AXES, expect_maps, name_of, with_spatial};
+use super::{expect_maps, name_of, with_spatial};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{DType, Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
-use crate::ops::{expect_float, expect_sizes, float};
+use crate::ops::{AXES, expect_float, expect_sizes, expect_window, float};
 use crate::reach::{self, Reach, Reaches, Window};
 use crate::scope;
 use crate::tensor::Tensor;
@@ -41,11 +41,7 @@ impl MaxUnpoolOptions {
         for axis in 5 - x.len()..3 {
             let (size, kernel, stride) = (input[axis], self.kernel[axis], self.stride[axis]);
             let (padding, along) = (self.padding[axis], AXES[axis]);
-            if kernel == 0 || stride == 0 {
-                return Err(Error::argument(format!(
-                    "kernel {kernel} and stride {stride} along {along} must be 1 or more"
-                )));
-            }
+            expect_window(along, kernel, stride, 1)?;
             expect_sizes(along, &[size, kernel, stride, padding])?;
             let filled = (size - 1) * stride + kernel;
             let arithmetic =
