@@ -34,17 +34,17 @@ pub(crate) fn main() -> Result<()> {
         }
     }
     let o = Tensor::from_vec(o, [1, 2, h_out, w_out])?;
-    println!("\nO = {o}");
+    println!("\nO\n{o}");
 
     // By im2col: each column of X_col is a patch, 3 x 3 laid flat; there are 16.
     let x_col = x.unfold(&UnfoldOptions::new([3, 3]))?;
-    println!("\nX_col {} = {x_col}", x_col.shape());
+    println!("\nX_col {}\n{x_col}", x_col.shape());
     let w_row = w.reshape([2, 9])?;
-    println!("\nW_row {} = {w_row}", w_row.shape());
+    println!("\nW_row {}\n{w_row}", w_row.shape());
     let ones = Tensor::ones([1, 16], DType::F32)?;
     let h_col = (w_row.matmul(&x_col)? + b.reshape([2, 1])?.matmul(&ones)?)?;
     let h = h_col.reshape([1, 2, h_out, w_out])?;
-    println!("\nH {} = {h}", h.shape());
+    println!("\nH {}\n{h}", h.shape());
     // Broadcasting does what the row of ones does.
     assert_eq!((w_row.matmul(&x_col)? + b.reshape([2, 1])?)?.to_vec::<f32>()?, h_col.to_vec::<f32>()?);
 

@@ -17,21 +17,21 @@ pub(crate) fn main() -> Result<()> {
 
     // Patches of all channels at once: 8 rows are 2 channels of 4 cells.
     let h_col = h.unfold(&windows)?;
-    println!("h_col {} = {h_col}", h_col.shape());
+    println!("h_col {}\n{h_col}", h_col.shape());
     let h_col = h_col.reshape([1, 2, 4, 4])?;
-    println!("\nby channels {} = {h_col}", h_col.shape());
+    println!("\nby channels {}\n{h_col}", h_col.shape());
 
     // The maximum of each column, and which of the 4 cells it was.
     let (m, cells) = h_col.max(2, false)?;
     println!("\nM_flat = {m}\ncells of the maxima = {cells}");
     let m = m.reshape([1, 2, 2, 2])?;
-    println!("\nM {} = {m}", m.shape());
+    println!("\nM {}\n{m}", m.shape());
     assert_eq!(m.to_vec::<f32>()?, [5.0, -1.0, -1.0, 6.0, 5.0, 3.0, -4.0, 4.0]);
     assert_eq!(cells.to_vec::<i64>()?, [0, 0, 0, 0, 1, 0, 3, 0]);
 
     // The layer counts places in the map of 4 x 4, not in the window.
     let (layer, indices) = nn::MaxPool2d::new(2).forward_with_indices(h.clone())?;
-    println!("\nindices of the layer = {indices}");
+    println!("\nindices of the layer\n{indices}");
     assert_eq!(layer.to_vec::<f32>()?, m.to_vec::<f32>()?);
     assert_eq!(indices.to_vec::<i64>()?, [0, 2, 8, 10, 1, 2, 13, 10]);
     for (i, (cell, index)) in cells.to_vec::<i64>()?.into_iter().zip(indices.to_vec::<i64>()?).enumerate() {
@@ -41,7 +41,7 @@ pub(crate) fn main() -> Result<()> {
 
     // Unpooling puts the maxima back to their places.
     let back = layer.max_unpool(&indices, &MaxUnpoolOptions::new([1, 2, 2]))?;
-    println!("\nunpooled = {back}");
+    println!("\nunpooled\n{back}");
     assert_eq!(back.sum()?.item::<f32>()?, m.sum()?.item::<f32>()?);
 
     // The average is a product.

@@ -37,7 +37,7 @@ pub(crate) fn main() -> Result<()> {
     let dm = dz.matmul(&w_fc)?.reshape([1, 2, 1, 4])?;
     let dh_col = Tensor::zeros([1, 2, 4, 4], DType::F32)?.scatter(2, &cells, &dm)?;
     let dh = dh_col.reshape([1, 8, 4])?.fold([4, 4], &windows)?;
-    println!("dH = {dh}");
+    println!("dH\n{dh}");
     let dh_col = dh.reshape([2, 16])?;
     let dw = dh_col.matmul(&x_col.transpose(0, 1)?)?.reshape([2, 1, 3, 3])?;
     let db = dh_col.matmul(&Tensor::ones([16, 1], DType::F32)?)?.reshape([2])?;
@@ -95,6 +95,6 @@ pub(crate) fn main() -> Result<()> {
         let grad = grads.get(leaf).expect("everything has a gradient");
         assert_eq!(grad.to_vec::<f32>()?, by_hand.to_vec::<f32>()?);
     }
-    println!("\nbackward gives the same: Z = {z}");
+    println!("\nbackward gives the same: Z\n{z}");
     Ok(())
 }

@@ -1,4 +1,5 @@
 //! The examples of the lecture run: each asserts the lecture's numbers.
+#![allow(clippy::duplicate_mod, reason = "each example has the lecture's numbers as a module of its own")]
 
 #[path = "../examples/12_lecture_axes.rs"]
 mod axes;

@@ -14,7 +14,7 @@ pub struct Cells(Vec<Range<usize>>);
 impl Cells {
     /// All cells of an axis of that length.
     pub fn all(length: usize) -> Cells {
-        Cells::of(vec![0..length])
+        Cells::of(Vec::from_iter([0..length]))
     }
 
     /// The cells of some ranges.
