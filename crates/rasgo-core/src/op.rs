@@ -411,7 +411,7 @@ fn compute(op: &dyn Op, inputs: SmallVec<[Tensor; 4]>, metas: Metas) -> SmallVec
 }
 
 /// Runs the gradient rule of a record.
-pub(crate) fn run_grad(record: &Record, dy: Grads, create_graph: bool, keep: bool) -> Result<Grads> {
+pub(crate) fn run_grad(record: &Arc<Record>, dy: Grads, create_graph: bool, keep: bool) -> Result<Grads> {
     let op = record.op.as_ref().expect("a leaf has no rule");
     let annotate = |error: Error| {
         let error = error.op(op.name()).at(record.at);
@@ -438,6 +438,11 @@ pub(crate) fn run_grad(record: &Record, dy: Grads, create_graph: bool, keep: boo
         for (value, edge) in values.inputs.iter_mut().zip(&record.edges) {
             if let Some(value) = value {
                 value.origin = edge.clone();
+            }
+        }
+        for (output, value) in values.outputs.iter_mut().enumerate() {
+            if let Some(value) = value.as_mut().filter(|value| value.dtype().is_float()) {
+                value.origin = Some(Origin { record: Arc::clone(record), output });
             }
         }
     }

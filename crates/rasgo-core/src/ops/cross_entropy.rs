@@ -161,7 +161,7 @@ mod tests {
     fn it_is_the_negative_log_softmax_of_the_target() {
         let x = normal([2, 4], 3);
         let target = Tensor::from_vec(vec![1i64, 3], [2]).unwrap();
-        let log = x.log_softmax().unwrap().to_vec::<f64>().unwrap();
+        let log = x.log_softmax(1).unwrap().to_vec::<f64>().unwrap();
         let loss = x.cross_entropy(&target, CrossEntropyOptions::default()).unwrap().item::<f64>().unwrap();
         assert!((loss + (log[1] + log[7]) / 2.0).abs() < 1e-12);
     }

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::random::Key;
-use crate::{Shape, Tensor};
+use crate::{Shape, Tensor, grad};
 
 /// Normal numbers in f64 from a seed.
 pub(super) fn normal(shape: impl Into<Shape>, seed: u64) -> Tensor {
@@ -41,4 +41,25 @@ pub(super) fn check(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) 
             );
         }
     }
+}
+
+/// Checks the gradient of a weighted sum of the gradients of `f`, for every input: the second gradients.
+pub(super) fn check_twice(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
+    check(inputs, |x| {
+        // The differences move constants: what has no past becomes a leaf.
+        let leaves: Vec<Tensor> =
+            x.iter().map(|x| if x.needs_grad() { x.clone() } else { x.clone().requires_grad() }).collect();
+        let y = f(&leaves)?;
+        let loss = (&y * normal(y.shape().clone(), 8))?.sum()?;
+        let wanted: Vec<&Tensor> = leaves.iter().collect();
+        let mut total: Option<Tensor> = None;
+        for (which, slope) in grad(&loss, &wanted, true)?.into_iter().enumerate() {
+            let part = (&slope * normal(slope.shape().clone(), 9 + which as u64))?.sum()?;
+            total = Some(match total {
+                Some(total) => (total + part)?,
+                None => part,
+            });
+        }
+        Ok(total.expect("there is an input"))
+    });
 }

@@ -9,9 +9,11 @@ mod dropout;
 mod linear;
 mod permute;
 mod pool;
+mod prelu;
 mod reduce;
 mod reshape;
 mod rows;
+mod sided;
 mod softmax;
 mod unary;
 
@@ -54,7 +56,6 @@ pub(crate) fn expect_sizes(axis: &str, sizes: &[usize]) -> Result<()> {
 }
 
 /// The axis that a user's number names: a negative one counts from the end.
-#[allow(dead_code, reason = "used by the operations that follow")]
 pub(crate) fn axis_of(axis: isize, rank: usize) -> Result<usize> {
     let from_start = if axis < 0 { axis.checked_add_unsigned(rank) } else { Some(axis) };
     match from_start.and_then(|axis| usize::try_from(axis).ok()) {

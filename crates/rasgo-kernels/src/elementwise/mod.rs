@@ -13,5 +13,5 @@ mod unary_grad;
 
 pub use binary::{Binary, accumulate, binary, binary_in_place, fill};
 pub use strided::{binary_broadcast, copy_strided};
-pub use unary::{Unary, unary, unary_in_place};
+pub use unary::{SELU_ALPHA, SELU_SCALE, Unary, unary, unary_in_place};
 pub use unary_grad::{GradReads, unary_grad, unary_grad_in_place};

@@ -42,7 +42,7 @@ impl Function {
             Function::Hardswish => x.hardswish(),
             Function::Sigmoid => x.sigmoid(),
             Function::Tanh => x.tanh(),
-            Function::Softplus => x.softplus(),
+            Function::Softplus => x.softplus(1.0, 20.0),
         }
     }
 }
