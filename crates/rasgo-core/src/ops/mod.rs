@@ -6,7 +6,9 @@ mod cast;
 mod conv;
 mod cross_entropy;
 mod dropout;
+mod group_norm;
 mod linear;
+mod norm_grad;
 mod permute;
 mod pool;
 mod prelu;
@@ -24,6 +26,7 @@ pub use batch_norm::{BatchNormOptions, BatchNormOutput, PoolAfter};
 pub use binary::binary;
 pub use conv::ConvOptions;
 pub use cross_entropy::CrossEntropyOptions;
+pub use group_norm::RunningStatistics;
 pub use pool::PoolOptions;
 
 use crate::error::{Error, Result};
