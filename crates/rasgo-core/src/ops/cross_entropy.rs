@@ -136,7 +136,7 @@ impl Tensor {
             let error = Error::new(ErrorKind::Index, text)
                 .op("cross_entropy")
                 .hint("give the model as many classes as the data has");
-            return Err(scope::annotate(error.at(std::panic::Location::caller())));
+            return Err(scope::annotate(error).at(std::panic::Location::caller()));
         }
         apply(CrossEntropy(options), [self.clone(), target.clone()])
     }

@@ -254,14 +254,16 @@ impl LayerName {
     }
 
     /// Enters the layer: errors and observers name it until the scope ends.
+    #[track_caller]
     pub fn enter(&self) -> LayerScope {
         scope::enter(self.path())
     }
 
     /// Runs a layer's forward inside its scope, and tells an observer what came out.
+    #[track_caller]
     pub fn run(&self, window: Option<Window>, forward: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
         let _scope = self.enter();
-        let output = forward()?;
+        let output = forward().map_err(scope::annotate)?;
         notify(|| Event::Layer { path: self.path(), kind: self.kind, output: output.clone(), window });
         Ok(output)
     }
