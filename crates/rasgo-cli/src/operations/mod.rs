@@ -8,6 +8,7 @@ mod attribute;
 mod call;
 mod conv;
 mod linear;
+mod norm;
 mod pool;
 
 pub(crate) use attribute::{Attribute, Given};
@@ -50,7 +51,13 @@ impl Operation {
 
 /// Every operation, sorted by name.
 pub(crate) fn all() -> Vec<Operation> {
-    let families = [activation::operations(), conv::operations(), linear::operations(), pool::operations()];
+    let families = [
+        activation::operations(),
+        conv::operations(),
+        linear::operations(),
+        norm::operations(),
+        pool::operations(),
+    ];
     let mut all: Vec<Operation> = families.into_iter().flatten().collect();
     all.sort_by_key(|operation| operation.name);
     all

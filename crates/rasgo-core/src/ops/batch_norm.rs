@@ -66,13 +66,14 @@ impl BatchNormOutput {
             return Ok((before.0.detach(), before.1.detach()));
         }
         let values = self.values as f64;
-        running_pair(before, &self.mean, &self.var, momentum, values / (values - 1.0).max(1.0))
+        running_pair("batch_norm", before, &self.mean, &self.var, momentum, values / (values - 1.0).max(1.0))
     }
 }
 
 /// `(1 - momentum) running + momentum batch`, where the batch's variance is multiplied by a factor.
 #[track_caller]
 pub(super) fn running_pair(
+    op: &'static str,
     before: (&Tensor, &Tensor),
     mean: &Tensor,
     var: &Tensor,
@@ -84,9 +85,9 @@ pub(super) fn running_pair(
     for ((before, batch), factor) in [before.0, before.1].into_iter().zip([mean, var]).zip([1.0, factor]) {
         if before.shape() != batch.shape() {
             let text = format!("running statistics {} for {} channels", before.shape(), batch.shape());
-            return Err(Error::shape(text).op("batch_norm").at(at));
+            return Err(Error::shape(text).op(op).at(at));
         }
-        expect_float(&[before.meta().clone()]).map_err(|error| error.op("batch_norm").at(at))?;
+        expect_float(&[before.meta().clone()]).map_err(|error| error.op(op).at(at))?;
         let batch = batch.to_dtype(before.dtype())?;
         blended.push(float!(before.dtype(), T => {
             let (old, new) = (before.as_slice::<T>()?, batch.as_slice::<T>()?);

@@ -338,7 +338,7 @@ impl Tensor {
         let values = self.shape()[2..].iter().product::<usize>() as f64;
         let mean = mean.mean_axes(&[0], false)?;
         let var = var.mean_axes(&[0], false)?;
-        let after = running_pair(running, &mean, &var, momentum, values / (values - 1.0))?;
+        let after = running_pair("instance_norm", running, &mean, &var, momentum, values / (values - 1.0))?;
         Ok((y, after))
     }
 

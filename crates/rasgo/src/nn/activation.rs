@@ -200,7 +200,10 @@ pub struct PReLU {
 impl PReLU {
     /// 1, or as many slopes as channels; they begin at 0.25.
     pub fn new(num_parameters: usize) -> Self {
-        PReLU { weight: Parameter::new([num_parameters], Init::Constant(0.25)), name: LayerName::new("PReLU") }
+        PReLU {
+            weight: Parameter::new([num_parameters], Init::Constant(0.25)),
+            name: LayerName::new("PReLU"),
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use rasgo_core::{Result, Tensor};
 use rasgo_derive::Module;
 
 use super::module::Module;
-use super::size::expect_spatial;
 use super::parameter::{Counter, LayerName, Mode};
+use super::size::expect_spatial;
 
 /// Sets each element to zero with probability p in training, and scales the others by 1 / (1 - p), as
 /// `torch.nn.Dropout`. The mask follows from the layer's key and how often it has run.

@@ -9,6 +9,7 @@ mod conv;
 mod conv_norm_act;
 mod dropout;
 mod flatten;
+mod group_norm;
 pub mod historic;
 mod linear;
 mod module;
@@ -19,13 +20,15 @@ mod size;
 mod visit;
 
 pub use activation::{
-    Activation, Function, GELU, Hardswish, LeakyReLU, ReLU, ReLU6, SiLU, Sigmoid, Softplus, Tanh,
+    Activation, CELU, ELU, Function, GELU, GELUTanh, Hardsigmoid, Hardswish, Hardtanh, LeakyReLU, LogSigmoid,
+    LogSoftmax, Mish, PReLU, ReLU, ReLU6, SELU, SiLU, Sigmoid, Softmax, Softplus, Softsign, Tanh,
 };
 pub use batch_norm::{BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d};
 pub use conv::{Conv, Conv1d, Conv2d, Conv3d, Padding};
 pub use conv_norm_act::ConvNormAct;
-pub use dropout::Dropout;
+pub use dropout::{ChannelDropout, Dropout, Dropout1d, Dropout2d, Dropout3d};
 pub use flatten::{Flatten, Identity};
+pub use group_norm::{GroupNorm, InstanceNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm};
 pub use linear::Linear;
 pub use module::{Kind, Module, ModuleExt};
 pub use parameter::{Counter, LayerName, Mode, Parameter, State, shape_only_forward};

@@ -1,4 +1,8 @@
-//! One number for all axes, or one for each.
+//! One number for all axes, or one for each; how many axes an input has.
+
+use std::ops::RangeInclusive;
+
+use rasgo_core::{Error, Result, Tensor};
 
 /// A value for each of `D` spatial axes; a single number stands for all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,4 +27,16 @@ impl<const D: usize> Size<D> {
         axes[3 - D..].copy_from_slice(&self.0);
         axes
     }
+}
+
+/// Refuses an input with another number of axes than a layer of (N, C, …) takes.
+pub(super) fn expect_spatial(x: &Tensor, ranks: RangeInclusive<usize>, kind: &str) -> Result<()> {
+    let rank = x.shape().len();
+    if ranks.contains(&rank) {
+        return Ok(());
+    }
+    let shapes = ["(N, C)", "(N, C, L)", "(N, C, H, W)", "(N, C, D, H, W)"];
+    let wanted: Vec<&str> = ranks.map(|rank| shapes[rank - 2]).collect();
+    let text = format!("{kind} takes {}, not an input {} with {rank} axes", wanted.join(" or "), x.shape());
+    Err(Error::shape(text).hint("add the missing axis with .reshape, the batch first"))
 }
