@@ -15,18 +15,20 @@ def shape_of(draw, least_rank=2):
 
 
 def affine(draw, inputs, shape):
-    """weight and bias, both, one or none, and sometimes of another shape."""
+    """weight and bias, both, one or none, and sometimes of another shape (which PyTorch checks only where there are values)."""
     for name in ("weight", "bias"):
         if draw.flag(0.7):
-            inputs[name] = draw.normal(shape if draw.flag(0.98) else [*shape[:-1], shape[-1] + 1])
+            good = draw.flag(0.98) or inputs["input"].size == 0
+            inputs[name] = draw.normal(shape if good else [*shape[:-1], shape[-1] + 1])
 
 
 def running(draw, inputs, channels, share):
-    if draw.flag(share):
-        size = [channels if draw.flag(0.98) else channels + 1]
+    empty = inputs["input"].size == 0
+    if draw.flag(share) or (empty and share > 0.9):
+        size = [channels if draw.flag(0.98) or empty else channels + 1]
         inputs["running_mean"] = draw.normal(size)
         inputs["running_var"] = draw.positive(size)
-        if draw.flag(0.03):
+        if draw.flag(0.03) and not empty:
             del inputs[draw.choice(["running_mean", "running_var"])]
 
 
@@ -62,9 +64,13 @@ def batch_norm(draw, _name):
     return Problem(inputs, attributes, reference, constants=("running_mean", "running_var"))
 
 
+# With an empty batch PyTorch's backward crashes if there is a weight or bias, and the running statistics become NaN: such
+# batches are drawn alone.
 @problem("instance_norm")
 def instance_norm(draw, _name):
     shape = shape_of(draw, 2 if draw.flag(0.1) else 3)
+    if shape[0] == 0:
+        return Problem({"input": spread(draw, shape)}, {}, lambda t: F.instance_norm(t["input"]))
     own = draw.choice([None, True, True, False])
     inputs = {"input": spread(draw, shape)}
     affine(draw, inputs, [shape[1]])
@@ -90,6 +96,9 @@ def group_norm(draw, _name):
     shape = shape_of(draw)
     divisors = [g for g in range(1, shape[1] + 1) if shape[1] % g == 0]
     groups = draw.choice(divisors) if draw.flag(0.9) else draw.int(-1, shape[1] + 2)
+    if groups == shape[1] and shape[0] > 1 and np.prod(shape[2:]) == 1:
+        # Of a group of one value PyTorch leaves the rounding of x * rstd - mean * rstd, not 0.
+        shape = [*shape, 2]
     inputs = {"input": spread(draw, shape)}
     affine(draw, inputs, [shape[1]])
     attributes = {"num_groups": groups, "eps": draw.choice([None, 1e-3, 0.1])}

@@ -132,7 +132,7 @@ impl Op for BatchNorm {
         for (input, name) in inputs[1..].iter().zip(["weight", "bias", "running_mean", "running_var"]) {
             if *input.shape != [c] {
                 return Err(Error::shape(format!("{name} {} for input {x} with {c} channels", input.shape))
-                    .hint(format!("make the layer BatchNorm({c})")));
+                    .hint(format!("give {name} [{c}]; a layer is made with num_features {c}")));
             }
         }
         let values = x[0].saturating_mul(x[2..].iter().product());
@@ -318,6 +318,12 @@ impl Op for BatchNormGrad {
             let [dx, dgamma, dbeta] = outputs else { unreachable!("three outputs") };
             let (dx, dgamma, dbeta) = (dx.values::<T>(), dgamma.values::<T>(), dbeta.values::<T>());
             let rows = x.len() / c.max(1);
+            if rows == 0 {
+                // Without values there are no statistics to compute with, and the sums are 0.
+                dgamma.fill(0.0);
+                dbeta.fill(0.0);
+                return;
+            }
             let zeros = Buffer::zeroed::<T>(c);
             match op.pool() {
                 None => {
@@ -508,6 +514,9 @@ mod tests {
             near(var, [3.0, 3.0]);
             let grads = batch.output.sum().unwrap().backward().unwrap();
             assert_eq!(**grads.get(&empty).unwrap().shape(), shape);
+            let weight = Tensor::ones([2], DType::F64).unwrap().requires_grad();
+            let batch = empty.detach().batch_norm(Some(&weight), None, BatchNormOptions::default()).unwrap();
+            near(batch.output.sum().unwrap().backward().unwrap().remove(&weight).unwrap(), [0.0, 0.0]);
         }
     }
 

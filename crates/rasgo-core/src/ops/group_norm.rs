@@ -74,7 +74,7 @@ impl GroupedNorm {
             Over::Last(_) => Ok(()),
             _ if x.len() < 2 => Err(Error::shape(format!("input {x}: it must be (N, C) or (N, C, …)"))),
             Over::Groups(0) => Err(Error::argument("0 groups").hint("give num_groups 1 or more")),
-            Over::Groups(groups) if x[1] == 0 || x[1] % groups != 0 => Err(Error::shape(format!(
+            Over::Groups(groups) if x[1] == 0 || !x[1].is_multiple_of(*groups) => Err(Error::shape(format!(
                 "{} channels of input {x} in {groups} groups: {} are left over",
                 x[1],
                 x[1] % groups

@@ -94,6 +94,6 @@ fn expect_float(inputs: &[Meta]) -> Result<DType> {
 /// The error of a gradient rule that has no gradient itself.
 fn no_second_gradient() -> Error {
     Error::new(crate::ErrorKind::State, "this gradient has no gradient of its own").hint(
-        "second gradients exist for compositions of convolution, linear, arithmetic and average pooling",
+        "second gradients exist for compositions of convolution, linear, arithmetic, activations, softmax, normalisation and average pooling",
     )
 }

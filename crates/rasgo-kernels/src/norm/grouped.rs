@@ -345,17 +345,18 @@ pub fn group_grad_input<T: Float + Element>(
     }
     let means = &*means;
     let dx = SharedMut::new(dx);
-    p.each_part(5 * Scratch::bytes::<T>(cols), |_, sample, range, mut scratch| {
+    p.each_part(6 * Scratch::bytes::<T>(cols), |_, sample, range, mut scratch| {
         // SAFETY: no two parts have an element in common.
         let dx = unsafe { dx.slice(range.start, range.len()) };
-        let columns: [&mut [T]; 5] = std::array::from_fn(|_| scratch.take::<T>(cols));
+        let columns: [&mut [T]; 6] = std::array::from_fn(|_| scratch.take::<T>(cols));
         for j in 0..cols {
             let i = sample * groups + j / width;
             let rstd = stats.rstd(i);
             (columns[0][j], columns[1][j]) = split(stats.mean[i]);
-            columns[2][j] = T::from_f64(rstd * gamma_at(j));
-            columns[3][j] = T::from_f64(-rstd * rstd * means[2 * i + 1]);
-            columns[4][j] = T::from_f64(-rstd * means[2 * i]);
+            columns[2][j] = T::from_f64(gamma_at(j));
+            columns[3][j] = T::from_f64(means[2 * i]);
+            columns[4][j] = T::from_f64(rstd * means[2 * i + 1]);
+            columns[5][j] = T::from_f64(rstd);
         }
         let columns = columns.each_ref().map(|column| &**column);
         grad_part(isa, &src[range.clone()], &dy[range], columns, dx);
@@ -363,14 +364,17 @@ pub fn group_grad_input<T: Float + Element>(
 }
 
 isa_fn! {
-    fn grad_part<T: Float>(src: &[T], dy: &[T], columns: [&[T]; 5], dx: &mut [T]) {
-        let [high, low, scale, slope, offset] = columns;
+    /// In this order, so that a group of one value, whose gradient is 0, gets just that.
+    fn grad_part<T: Float>(src: &[T], dy: &[T], columns: [&[T]; 6], dx: &mut [T]) {
+        let [high, low, gamma, mean, slope, rstd] = columns;
         let cols = high.len();
         let rows = src.chunks_exact(cols).zip(dy.chunks_exact(cols)).zip(dx.chunks_exact_mut(cols));
         for ((src, dy), dx) in rows {
-            let (low, scale, slope, offset) = (&low[..cols], &scale[..cols], &slope[..cols], &offset[..cols]);
+            let (low, gamma, mean) = (&low[..cols], &gamma[..cols], &mean[..cols]);
+            let (slope, rstd) = (&slope[..cols], &rstd[..cols]);
             for j in 0..cols {
-                dx[j] = scale[j] * dy[j] + ((src[j] - high[j] - low[j]) * slope[j] + offset[j]);
+                let centred = src[j] - high[j] - low[j];
+                dx[j] = (dy[j] * gamma[j] - mean[j] - centred * slope[j]) * rstd[j];
             }
         }
     }

@@ -1,3 +1,5 @@
+use rasgo_kernels::settings::with_threads;
+
 use super::super::grad_check::{check, check_twice, normal};
 use super::*;
 
@@ -174,4 +176,30 @@ fn groups_that_do_not_divide_and_other_bad_shapes_are_named() {
     let error = x(&[2, 4, 3]).group_norm(2, None, Some(&x(&[3])), 1e-5).unwrap_err();
     assert!(error.to_string().contains("group_norm: bias [3] for input [2, 4, 3]"), "{error}");
     assert_eq!(error.location().unwrap().file(), file!());
+}
+
+#[test]
+fn a_group_of_one_value_is_the_bias_and_has_gradient_zero() {
+    let x = normal([3, 2], 1).to_dtype(DType::F32).unwrap().requires_grad();
+    let weight = normal([2], 2).to_dtype(DType::F32).unwrap();
+    let y = x.group_norm(2, Some(&weight), None, 1e-5).unwrap();
+    assert_eq!(y.to_vec::<f32>().unwrap(), [0.0; 6]);
+    let dy = normal([3, 2], 3).to_dtype(DType::F32).unwrap();
+    let grads = y.backward_with(dy).unwrap();
+    assert_eq!(grads.get(&x).unwrap().to_vec::<f32>().unwrap(), [0.0; 6]);
+}
+
+#[test]
+fn a_denormal_weight_counts_as_zero_on_every_thread() {
+    let x = normal([4, 8, 70, 30], 1).to_dtype(DType::F32).unwrap();
+    let weight = Tensor::full([8], 1e-40, DType::F32).unwrap();
+    for threads in [1, 2, 3] {
+        let outputs = with_threads(threads, || {
+            let batch = x.batch_norm(Some(&weight), None, BatchNormOptions::default()).unwrap().output;
+            [x.group_norm(2, Some(&weight), None, 1e-5).unwrap(), batch]
+        });
+        for y in outputs {
+            assert!(y.to_vec::<f32>().unwrap().iter().all(|&y| y == 0.0), "{threads} threads");
+        }
+    }
 }

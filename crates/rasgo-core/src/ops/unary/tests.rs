@@ -1,8 +1,9 @@
-use std::f64::{INFINITY as INF, NAN};
-
 use super::super::grad_check::{check, check_twice, normal};
 use super::*;
 use crate::DType;
+
+const INF: f64 = f64::INFINITY;
+const NAN: f64 = f64::NAN;
 
 /// The arguments of `GOLDEN`.
 const ARGUMENTS: [f64; 12] = [NAN, INF, -INF, 0.0, -3.0, 3.0, 6.0, -1.0, 0.5, -12.0, 30.0, -90.0];
