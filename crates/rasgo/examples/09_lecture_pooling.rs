@@ -23,7 +23,7 @@ pub(crate) fn main() -> Result<()> {
 
     // The maximum of each column, and which of the 4 cells it was.
     let (m, cells) = h_col.max(2, false)?;
-    println!("\nM_flat = {m}\ncells of the maxima = {cells}");
+    println!("\nM_flat\n{m}\n\ncells of the maxima\n{cells}");
     let m = m.reshape([1, 2, 2, 2])?;
     println!("\nM {}\n{m}", m.shape());
     assert_eq!(m.to_vec::<f32>()?, [5.0, -1.0, -1.0, 6.0, 5.0, 3.0, -4.0, 4.0]);

@@ -35,7 +35,7 @@ pub(crate) fn main() -> Result<()> {
         println!("{name} {}", values.shape());
     }
     let logits = model.forward(picture()?)?;
-    println!("\nlogits\n{logits}");
+    println!("\nlogits = {logits}");
     assert_eq!(logits.to_vec::<f32>()?, [18.0]);
 
     // The same, a step at a time.
@@ -45,7 +45,7 @@ pub(crate) fn main() -> Result<()> {
     assert_eq!(f.to_vec::<f32>()?, [5.0, -1.0, -1.0, 6.0, 5.0, 3.0, -4.0, 4.0]);
     let (w_fc, b_fc) = (Tensor::ones([8, 1], DType::F32)?, Tensor::ones([1], DType::F32)?);
     let z = (f.matmul(&w_fc)? + b_fc)?;
-    println!("\nZ = f W_fc + b_fc\n{z}");
+    println!("\nZ = f W_fc + b_fc = {z}");
     assert_eq!(z.to_vec::<f32>()?, [18.0]);
     assert_eq!(model.parameter_count(), 2 * 9 + 2 + 8 + 1);
     Ok(())

@@ -43,7 +43,7 @@ pub(crate) fn main() -> Result<()> {
     let db = dh_col.matmul(&Tensor::ones([16, 1], DType::F32)?)?.reshape([2])?;
     let dx_col = w_row.transpose(0, 1)?.matmul(&dh_col)?;
     let dx = dx_col.reshape([1, 9, 16])?.fold([6, 6], &patches)?;
-    println!("\ndW = {dw}\n\ndb = {db}\n\ndX = {dx}\n\ndW_fc = {dw_fc}");
+    println!("\ndW\n{dw}\n\ndb\n{db}\n\ndX\n{dx}\n\ndW_fc\n{dw_fc}");
 
     // PyTorch's numbers.
     #[rustfmt::skip]
@@ -95,6 +95,6 @@ pub(crate) fn main() -> Result<()> {
         let grad = grads.get(leaf).expect("everything has a gradient");
         assert_eq!(grad.to_vec::<f32>()?, by_hand.to_vec::<f32>()?);
     }
-    println!("\nbackward gives the same: Z\n{z}");
+    println!("\nbackward gives the same from Z = {z}");
     Ok(())
 }

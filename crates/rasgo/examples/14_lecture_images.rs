@@ -13,10 +13,10 @@ pub(crate) fn main() -> Result<()> {
         10, 20, 30,  40, 50, 60,  70, 80, 90,
     ];
     let picture = pixels::from_hwc_rgb(&pillow, 2, 3)?;
-    println!("(H, W, C) = (2, 3, 3) becomes (C, H, W) = {}: {picture}", picture.shape());
+    println!("(H, W, C) = (2, 3, 3) becomes (C, H, W) = {}\n{picture}", picture.shape());
     assert_eq!(picture.shape()[..], [3, 2, 3]);
     for (c, name) in ["red", "green", "blue"].into_iter().enumerate() {
-        println!("\n{name}: {}", picture.select(0, c as isize)?);
+        println!("\n{name}\n{}", picture.select(0, c as isize)?);
     }
     assert_eq!(picture.select(0, 0)?.to_vec::<u8>()?, [255, 0, 0, 10, 40, 70]);
 
@@ -34,7 +34,7 @@ pub(crate) fn main() -> Result<()> {
 
     // The lecture's batch: two colour pictures of 5 x 5 pixels.
     let batch = Tensor::randint(0, 256, [2, 3, 5, 5])?;
-    println!("\na batch (N, C, H, W) = {}: {batch}", batch.shape());
+    println!("\na batch (N, C, H, W) = {}\n{batch}", batch.shape());
     let pair = Tensor::stack(&[floats.clone(), floats], 0)?;
     assert_eq!(**pair.shape(), [2, 3, 2, 3]);
 
