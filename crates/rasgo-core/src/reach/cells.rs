@@ -14,7 +14,7 @@ pub struct Cells(Vec<Range<usize>>);
 impl Cells {
     /// All cells of an axis of that length.
     pub fn all(length: usize) -> Cells {
-        Cells::of(Vec::from_iter([0..length]))
+        Cells::of(std::iter::once(0..length).collect())
     }
 
     /// The cells of some ranges.
