@@ -78,8 +78,8 @@ pub fn pair<T: Float>(loss: PairLoss, part: Part, x: &[T], t: &[T], factor: Opti
             Part::TargetTarget => to.apply(|_, _| zero),
         },
         PairLoss::Probability => {
-            // Both bounds are PyTorch's; the derivative for the target has none.
-            let (least, eps) = (T::from_f64(-100.0), T::from_f64(1e-12));
+            // Both bounds are PyTorch's, the second a float32 there; the derivative for the target has none.
+            let (least, eps) = (T::from_f64(-100.0), T::from_f64(f64::from(1e-12f32)));
             match part {
                 Part::Value => {
                     to.apply(|x, t| (t - one) * (-x).ln_1p().max(least) - t * x.ln().max(least));
@@ -255,7 +255,8 @@ mod tests {
         check(PairLoss::LogitNegative, Part::Input, [0.0, 0.0, nan, 1.0, 0.0]);
         let (x, t) = ([0.0, 1.0, 0.0], [0.0, 0.0, 1.0]);
         assert_eq!(run(PairLoss::Probability, Part::Value, &x, &t), [0.0, 100.0, 100.0]);
-        assert_eq!(run(PairLoss::Probability, Part::Input, &x, &t), [0.0, 1e12, -1e12]);
+        let most = 1.0 / f64::from(1e-12f32);
+        assert_eq!(run(PairLoss::Probability, Part::Input, &x, &t), [0.0, most, -most]);
         assert_eq!(run(PairLoss::Divergence, Part::Value, &[0.3], &[0.0]), [0.0]);
         assert!(run(PairLoss::Divergence, Part::Target, &[0.3], &[0.0])[0].is_nan());
     }

@@ -224,7 +224,7 @@ fn accumulated_batches_step_like_one_large_batch() {
     let lines: Vec<&str> =
         LAYERS.split("[[layer]]").filter(|part| !part.contains("Norm") && !part.contains("Drop")).collect();
     std::fs::write(place.path("net.toml"), lines.join("[[layer]]")).unwrap();
-    place.config.optimizer = Rule::Sgd { momentum: 0.9, nesterov: false };
+    place.config.optimizer = Rule::Sgd { momentum: 0.9, dampening: 0.0, nesterov: false };
     place.config.batch_size = 16;
     let large = weights(&place.run("large"));
     place.config.batch_size = 4;
@@ -341,12 +341,12 @@ fn a_changed_configuration_is_not_resumed() {
 #[test]
 fn numbers_that_no_run_can_use_are_refused_before_anything_is_made() {
     let place = Place::new();
-    let adam = |betas, eps| Rule::AdamW { betas, eps };
+    let adam = |betas, eps| Rule::AdamW { betas, eps, amsgrad: false };
     let changes: [&dyn Fn(&mut TrainConfig); 8] = [
         &|c| c.optimizer = adam((1.0, 0.9), 1e-8),
         &|c| c.optimizer = adam((0.9, f64::NAN), 1e-8),
         &|c| c.optimizer = adam((0.9, 0.9), 0.0),
-        &|c| c.optimizer = Rule::Sgd { momentum: f64::NAN, nesterov: false },
+        &|c| c.optimizer = Rule::Sgd { momentum: f64::NAN, dampening: 0.0, nesterov: false },
         &|c| c.lr = f64::INFINITY,
         &|c| c.ema = 1.0,
         &|c| c.clip_grad_norm = -1.0,

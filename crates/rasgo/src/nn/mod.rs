@@ -2,12 +2,18 @@
 //!
 //! A layer is a plain struct; `#[derive(Module)]` lets visitors walk its fields, and its field names are those of
 //! PyTorch's `state_dict`. What computes implements [`Module`].
+//!
+//! Losses hold nothing, so they are no layers: they are methods of the output, as
+//! [`cross_entropy`](crate::Tensor::cross_entropy), [`mse_loss`](crate::Tensor::mse_loss) and
+//! [`binary_cross_entropy_with_logits`](crate::Tensor::binary_cross_entropy_with_logits), with the options of PyTorch's
+//! `nn.CrossEntropyLoss` and the like.
 
 mod activation;
 mod batch_norm;
 mod conv;
 mod conv_norm_act;
 mod dropout;
+mod embedding;
 mod flatten;
 pub mod historic;
 mod linear;
@@ -25,6 +31,7 @@ pub use batch_norm::{BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d};
 pub use conv::{Conv, Conv1d, Conv2d, Conv3d, Padding};
 pub use conv_norm_act::ConvNormAct;
 pub use dropout::Dropout;
+pub use embedding::Embedding;
 pub use flatten::{Flatten, Identity};
 pub use linear::Linear;
 pub use module::{Kind, Module, ModuleExt};
