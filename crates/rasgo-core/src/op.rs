@@ -310,7 +310,7 @@ fn run(
     mut inputs: SmallVec<[Tensor; 4]>,
     at: &'static Location<'static>,
 ) -> Result<SmallVec<[Tensor; 4]>> {
-    let fail = |error: Error| scope::annotate(error.op(op.name()).at(at));
+    let fail = |error: Error| scope::annotate(error.op(op.name())).at(at);
     let rule = op.layout();
     let shape_only = inputs.iter().any(Tensor::is_shape_only);
     // Where maps meet, the plain one is brought to the others' order: what comes next wants that too.
@@ -365,6 +365,7 @@ fn run(
     saved.outputs =
         values.iter().enumerate().map(|(i, y)| saves.outputs.has(i).then(|| y.detach())).collect();
     let shapes = metas.into_iter().map(|meta| meta.shape).collect();
+    let at = scope::call_site().unwrap_or(at);
     let record = Record::new(Some(op), edges, shapes, at, scope::current());
     *record.saved.lock().expect("a new lock") = Some(saved);
     let record = Arc::new(record);

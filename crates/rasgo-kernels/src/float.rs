@@ -55,6 +55,22 @@ pub trait Float:
     fn ln(self) -> Self;
     /// ln(1 + x)
     fn ln_1p(self) -> Self;
+    /// Logarithm to base 2.
+    fn log2(self) -> Self;
+    /// Logarithm to base 10.
+    fn log10(self) -> Self;
+    /// Sine of radians.
+    fn sin(self) -> Self;
+    /// Cosine of radians.
+    fn cos(self) -> Self;
+    /// The next whole number below.
+    fn floor(self) -> Self;
+    /// The next whole number above.
+    fn ceil(self) -> Self;
+    /// The nearest whole number, the even one of two.
+    fn round(self) -> Self;
+    /// The whole part.
+    fn trunc(self) -> Self;
     /// Hyperbolic tangent.
     fn tanh(self) -> Self;
     /// Error function.
@@ -70,7 +86,7 @@ pub trait Float:
 }
 
 macro_rules! float {
-    ($t:ident, $as_f32:expr, $as_f32_mut:expr, $exp:path, $exp_m1:path, $ln:path, $ln_1p:path, $tanh:path, $erf:path, $pow:path) => {
+    ($t:ident, $as_f32:expr, $as_f32_mut:expr, $exp:path, $exp_m1:path, $ln:path, $ln_1p:path, $tanh:path, $erf:path, $pow:path, $log2:path, $log10:path, $sin:path, $cos:path) => {
         impl Float for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -129,6 +145,39 @@ macro_rules! float {
                 $pow(self, exponent)
             }
             #[inline(always)]
+            fn log2(self) -> Self {
+                $log2(self)
+            }
+            #[inline(always)]
+            fn log10(self) -> Self {
+                $log10(self)
+            }
+            #[inline(always)]
+            fn sin(self) -> Self {
+                $sin(self)
+            }
+            #[inline(always)]
+            fn cos(self) -> Self {
+                $cos(self)
+            }
+            // Exact, so the same from everywhere.
+            #[inline(always)]
+            fn floor(self) -> Self {
+                $t::floor(self)
+            }
+            #[inline(always)]
+            fn ceil(self) -> Self {
+                $t::ceil(self)
+            }
+            #[inline(always)]
+            fn round(self) -> Self {
+                $t::round_ties_even(self)
+            }
+            #[inline(always)]
+            fn trunc(self) -> Self {
+                $t::trunc(self)
+            }
+            #[inline(always)]
             fn is_nan(self) -> bool {
                 $t::is_nan(self)
             }
@@ -144,7 +193,22 @@ macro_rules! float {
     };
 }
 
-float!(f32, Some, Some, fast::exp, fast::exp_m1, libm::logf, libm::log1pf, fast::tanh, fast::erf, libm::powf);
+float!(
+    f32,
+    Some,
+    Some,
+    fast::exp,
+    fast::exp_m1,
+    libm::logf,
+    libm::log1pf,
+    fast::tanh,
+    fast::erf,
+    libm::powf,
+    libm::log2f,
+    libm::log10f,
+    libm::sinf,
+    libm::cosf
+);
 float!(
     f64,
     |_| None,
@@ -155,5 +219,9 @@ float!(
     libm::log1p,
     libm::tanh,
     libm::erf,
-    libm::pow
+    libm::pow,
+    libm::log2,
+    libm::log10,
+    libm::sin,
+    libm::cos
 );

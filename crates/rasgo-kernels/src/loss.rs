@@ -1,5 +1,6 @@
 //! Losses of pairs: a number for each input and its target, and its derivatives.
 
+use crate::buffer::Element;
 use crate::elementwise::{Binary, binary_in_place};
 use crate::isa::isa_fn;
 use crate::rows::CHUNK;
@@ -43,7 +44,14 @@ pub enum Part {
 }
 
 /// `dst = part of loss(x, t)`, times `factor` if there is one.
-pub fn pair<T: Float>(loss: PairLoss, part: Part, x: &[T], t: &[T], factor: Option<&[T]>, dst: &mut [T]) {
+pub fn pair<T: Float + Element>(
+    loss: PairLoss,
+    part: Part,
+    x: &[T],
+    t: &[T],
+    factor: Option<&[T]>,
+    dst: &mut [T],
+) {
     assert!(x.len() == dst.len() && t.len() == dst.len(), "a target and a result for each input");
     assert!(factor.is_none_or(|factor| factor.len() == dst.len()), "a factor for each input");
     let to = Pairs { x, t, dst: &mut *dst };
@@ -186,7 +194,7 @@ mod tests {
         PairLoss::Divergence,
     ];
 
-    fn run<T: Float>(loss: PairLoss, part: Part, x: &[T], t: &[T]) -> Vec<T> {
+    fn run<T: Float + Element>(loss: PairLoss, part: Part, x: &[T], t: &[T]) -> Vec<T> {
         let mut dst = poison(x.len());
         pair(loss, part, x, t, None, &mut dst);
         dst

@@ -8,7 +8,7 @@
 
 use rasgo_kernels::{Buffer, Float, norm};
 
-use super::pool::PoolOptions;
+use super::pool::MaxPoolOptions;
 use super::{expect_float, float, no_second_gradient};
 use crate::error::{Error, Result};
 use crate::meta::{DType, Meta};
@@ -59,8 +59,8 @@ struct BatchNorm {
 }
 
 impl BatchNorm {
-    fn pool(&self) -> Option<PoolOptions> {
-        self.options.pool.map(|pool| PoolOptions::new(pool.kernel))
+    fn pool(&self) -> Option<MaxPoolOptions> {
+        self.options.pool.map(|pool| MaxPoolOptions::new(pool.kernel))
     }
 }
 
@@ -92,7 +92,17 @@ impl Op for BatchNorm {
         let mut outputs = Metas::new();
         match self.pool() {
             None => outputs.push(inputs[0].clone()),
-            Some(pool) => outputs.push(Meta::channels_last(pool.output_shape(x)?, dtype)),
+            Some(pool) => {
+                let shape = pool.output_shape(x)?;
+                if !pool.cells_fit_a_byte(x) {
+                    return Err(Error::argument(format!(
+                        "a pooling of {:?} after it: more than 256 cells",
+                        pool.kernel
+                    ))
+                    .hint("pool in an operation of its own"));
+                }
+                outputs.push(Meta::channels_last(shape, dtype));
+            }
         }
         outputs.push(Meta::plain([c], dtype));
         outputs.push(Meta::plain([c], dtype));
@@ -318,7 +328,7 @@ mod tests {
                     apart = apart.relu().unwrap();
                 }
                 if let Some(pool) = options.pool {
-                    apart = apart.max_pool(&PoolOptions::new(pool.kernel)).unwrap();
+                    apart = apart.max_pool(&MaxPoolOptions::new(pool.kernel)).unwrap();
                 }
                 assert_eq!(fused.to_f64_vec().unwrap(), apart.to_f64_vec().unwrap());
             }

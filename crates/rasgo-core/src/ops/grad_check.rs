@@ -43,3 +43,15 @@ pub(super) fn check(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) 
         }
     }
 }
+
+/// Checks the gradient of the gradient of `f` for its only input: the gradient of `sum(f(x) * weights)`, whose entries
+/// are squared and added, against differences.
+pub(super) fn check_second(input: &Tensor, f: impl Fn(&Tensor) -> Result<Tensor>) {
+    check(std::slice::from_ref(input), |x| {
+        // The differences run without leaves; the first gradient needs one.
+        let (x, again) =
+            if x[0].needs_grad() { (x[0].clone(), true) } else { (x[0].deep_copy().requires_grad(), false) };
+        let loss = f(&x)?.square()?.sum()?;
+        crate::grad(&loss, &[&x], again)?.swap_remove(0).square()?.sum()
+    });
+}

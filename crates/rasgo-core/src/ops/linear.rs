@@ -14,9 +14,9 @@ use crate::tensor::Tensor;
 
 /// dst[M,N] = op(a) op(b): op transposes where its flag says so.
 #[derive(Debug, Clone, Copy)]
-struct MatMul {
-    trans_a: bool,
-    trans_b: bool,
+pub(super) struct MatMul {
+    pub(super) trans_a: bool,
+    pub(super) trans_b: bool,
 }
 
 impl MatMul {
@@ -218,12 +218,6 @@ impl Tensor {
             return y.reshape(&self.shape()[..self.shape().len() - 1]);
         }
         apply(Linear, [Some(self), Some(weight), bias].into_iter().flatten().cloned())
-    }
-
-    /// The product of two matrices, (M, K) and (K, N).
-    #[track_caller]
-    pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
-        apply(MatMul { trans_a: false, trans_b: false }, [self.clone(), other.clone()])
     }
 }
 

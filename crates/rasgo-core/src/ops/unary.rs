@@ -1,4 +1,4 @@
-//! Elementwise functions of one tensor: y = f(x).
+//! Activations: elementwise functions of one tensor with a gradient of their own in one pass.
 
 use rasgo_kernels::elementwise::{self, GradReads, Unary};
 
@@ -38,7 +38,6 @@ impl Op for Map {
 
     fn saves(&self) -> Saves {
         match self.0.grad_reads() {
-            GradReads::Nothing => Saves::default(),
             GradReads::Output => Saves { inputs: Mask::NONE, outputs: Mask::of(&[0]) },
             GradReads::Input => Saves { inputs: Mask::of(&[0]), outputs: Mask::NONE },
         }
@@ -46,16 +45,11 @@ impl Op for Map {
 
     fn grad(&self, mut saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
         let dy = dy[0].take().expect("a map has one output");
-        let dx = match self.0 {
-            Unary::Scale(a) => dy.scale(a)?,
-            Unary::AddScalar(_) => dy,
-            Unary::Neg => dy.scale(-1.0)?,
-            Unary::Square => (dy * saved.input(0).scale(2.0)?)?,
-            Unary::Exp => (dy * saved.output(0))?,
-            op if op.grad_reads() == GradReads::Output => apply(MapGrad(op), [dy, saved.output(0)])?,
-            op => apply(MapGrad(op), [dy, saved.input(0)])?,
+        let read = match self.0.grad_reads() {
+            GradReads::Output => saved.output(0),
+            GradReads::Input => saved.input(0),
         };
-        Ok(Grads::from_iter([Some(dx)]))
+        Ok(Grads::from_iter([Some(apply(MapGrad(self.0), [dy, read])?)]))
     }
 }
 
@@ -94,15 +88,8 @@ impl Op for MapGrad {
 
     fn grad(&self, mut saved: Saved, mut ddx: Grads, needs: Mask) -> Result<Grads> {
         // A function that is linear in pieces: the gradient for dy is the same rule, for x it is zero.
-        let in_pieces = matches!(
-            self.0,
-            Unary::Relu
-                | Unary::Relu6
-                | Unary::LeakyRelu(_)
-                | Unary::Abs
-                | Unary::Clamp(..)
-                | Unary::Hardsigmoid
-        );
+        let in_pieces =
+            matches!(self.0, Unary::Relu | Unary::Relu6 | Unary::LeakyRelu(_) | Unary::Hardsigmoid);
         if !in_pieces && needs.has(1) {
             return Err(no_second_gradient());
         }
@@ -126,17 +113,6 @@ fn name(op: Unary) -> &'static str {
         Unary::Tanh => "tanh",
         Unary::Softplus => "softplus",
         Unary::Mish => "mish",
-        Unary::Exp => "exp",
-        Unary::Ln => "log",
-        Unary::Sqrt => "sqrt",
-        Unary::Abs => "abs",
-        Unary::Neg => "neg",
-        Unary::Recip => "reciprocal",
-        Unary::Square => "square",
-        Unary::Scale(_) => "mul",
-        Unary::AddScalar(_) => "add",
-        Unary::Pow(_) => "pow",
-        Unary::Clamp(..) => "clamp",
     }
 }
 
@@ -184,26 +160,6 @@ methods! {
     softplus() => Unary::Softplus;
     /// x * tanh(softplus(x))
     mish() => Unary::Mish;
-    /// e^x
-    exp() => Unary::Exp;
-    /// Natural logarithm.
-    log() => Unary::Ln;
-    /// Square root.
-    sqrt() => Unary::Sqrt;
-    /// Absolute value.
-    abs() => Unary::Abs;
-    /// 1 / x
-    recip() => Unary::Recip;
-    /// x^2
-    square() => Unary::Square;
-    /// x^exponent
-    pow(exponent: f64) => Unary::Pow(exponent);
-    /// a * x
-    scale(a: f64) => Unary::Scale(a);
-    /// x + a
-    add_scalar(a: f64) => Unary::AddScalar(a);
-    /// min(max(x, low), high)
-    clamp(low: f64, high: f64) => Unary::Clamp(low, high);
 }
 
 #[cfg(test)]
@@ -227,20 +183,9 @@ mod tests {
             Unary::Tanh,
             Unary::Softplus,
             Unary::Mish,
-            Unary::Exp,
-            Unary::Abs,
-            Unary::Neg,
-            Unary::Square,
-            Unary::Scale(-1.5),
-            Unary::AddScalar(0.3),
-            Unary::Clamp(-0.5, 0.7),
         ];
         for &op in maps {
             check(&[normal([2, 3, 5], 1)], |x| apply(Map(op), [x[0].clone()]));
-        }
-        let positive = normal([2, 3], 2).square().unwrap().add_scalar(0.5).unwrap();
-        for op in [Unary::Ln, Unary::Sqrt, Unary::Recip, Unary::Pow(2.5)] {
-            check(&[positive.detach()], |x| apply(Map(op), [x[0].clone()]));
         }
     }
 

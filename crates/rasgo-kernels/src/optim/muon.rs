@@ -1,11 +1,11 @@
 //! Steps along the nearest orthogonal matrix of the momentum (Jordan 2024).
 
 use crate::buffer::Element;
-use crate::elementwise::{Binary, Unary, binary_in_place, unary_in_place};
 use crate::gemm::gemm;
 use crate::isa::isa_fn;
 use crate::reduce::norm2;
 use crate::rows::CHUNK;
+use crate::threads::parallel_chunks;
 use crate::{Buffer, Float, Isa};
 
 /// The quintic of the iteration, chosen by Jordan for its slope at 0: singular values end between 0.7 and 1.2.
@@ -48,36 +48,44 @@ pub fn muon<T: Float + Element>(o: &Muon, param: &mut [T], grad: &[T], m: &mut [
     super::for_two(m, update, |range, m, update| momentum_chunk(isa, o, m, &grad[range], update));
     orthogonalize(o.rows, columns, update);
     let scale = o.lr * 0.2 * (o.rows.max(columns) as f64).sqrt();
-    let (shrink, scale) = (T::from_f64(1.0 - o.lr * o.weight_decay), T::from_f64(scale));
-    crate::threads::parallel_chunks(param, CHUNK, |i, p| {
-        step_chunk(isa, shrink, scale, p, &update[i * CHUNK..])
-    });
+    mix(1.0 - o.lr * o.weight_decay, param, -scale, update);
 }
 
 /// Replaces a matrix by one with the same singular vectors and singular values near 1:
 /// `x /= |x|`, then five times `x = a x + (b s + c s^2) x` with `s = x x^T` (Newton and Schulz, of degree five).
 fn orthogonalize<T: Float + Element>(rows: usize, columns: usize, x: &mut [T]) {
     let norm = norm2(x).to_f64().max(EPS);
-    unary_in_place(Unary::Scale(1.0 / norm), x);
+    super::scale_in_place(x, 1.0 / norm);
     let small = rows.min(columns);
     let [mut square, mut fourth] = [small * small; 2].map(Buffer::new::<T>);
     let mut next = Buffer::new::<T>(x.len());
     let (square, fourth) = (square.as_mut_slice::<T>(), fourth.as_mut_slice::<T>());
     let next = next.as_mut_slice::<T>();
-    let wide = rows <= columns;
+    let (wide, [a, b, c]) = (rows <= columns, QUINTIC);
     for _ in 0..STEPS {
         // Of the two products of x with its transpose, the smaller.
         gemm(small, small, rows.max(columns), x, !wide, x, wide, None, None, false, square);
         gemm(small, small, small, square, false, square, false, None, None, false, fourth);
-        unary_in_place(Unary::Scale(QUINTIC[1]), square);
-        unary_in_place(Unary::Scale(QUINTIC[2]), fourth);
-        binary_in_place(Binary::Add, square, fourth);
+        mix(b, square, c, fourth);
         match wide {
             true => gemm(rows, columns, rows, square, false, x, false, None, None, false, next),
             false => gemm(rows, columns, columns, x, false, square, false, None, None, false, next),
         }
-        unary_in_place(Unary::Scale(QUINTIC[0]), x);
-        binary_in_place(Binary::Add, x, next);
+        mix(a, x, 1.0, next);
+    }
+}
+
+/// `x = a * x + b * y`
+fn mix<T: Float>(a: f64, x: &mut [T], b: f64, y: &[T]) {
+    let (isa, a, b) = (Isa::current(), T::from_f64(a), T::from_f64(b));
+    parallel_chunks(x, CHUNK, |i, x| mix_chunk(isa, a, x, b, &y[i * CHUNK..]));
+}
+
+isa_fn! {
+    fn mix_chunk<T: Float>(a: T, x: &mut [T], b: T, y: &[T]) {
+        for (x, y) in x.iter_mut().zip(y) {
+            *x = a * *x + b * *y;
+        }
     }
 }
 
@@ -87,14 +95,6 @@ isa_fn! {
         for ((m, g), update) in m.iter_mut().zip(grad).zip(update) {
             *m += (*g - *m) * take;
             *update = if o.nesterov { *g + (*m - *g) * keep } else { *m };
-        }
-    }
-}
-
-isa_fn! {
-    fn step_chunk<T: Float>(shrink: T, scale: T, param: &mut [T], update: &[T]) {
-        for (p, update) in param.iter_mut().zip(update) {
-            *p = *p * shrink - scale * *update;
         }
     }
 }

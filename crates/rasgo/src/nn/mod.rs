@@ -12,16 +12,21 @@ mod activation;
 mod batch_norm;
 mod conv;
 mod conv_norm_act;
+mod conv_transpose;
 mod dropout;
 mod embedding;
 mod flatten;
 pub mod historic;
 mod linear;
 mod module;
+mod pad;
 mod parameter;
 mod pool;
 mod sequential;
 mod size;
+mod unfold;
+mod unpool;
+mod upsample;
 mod visit;
 
 pub use activation::{
@@ -30,11 +35,17 @@ pub use activation::{
 pub use batch_norm::{BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d};
 pub use conv::{Conv, Conv1d, Conv2d, Conv3d, Padding};
 pub use conv_norm_act::ConvNormAct;
+pub use conv_transpose::{ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub use dropout::Dropout;
 pub use embedding::Embedding;
 pub use flatten::{Flatten, Identity};
 pub use linear::Linear;
 pub use module::{Kind, Module, ModuleExt};
+pub use pad::{
+    CircularPad, CircularPad1d, CircularPad2d, CircularPad3d, ConstantPad, ConstantPad1d, ConstantPad2d,
+    ConstantPad3d, ReflectionPad, ReflectionPad1d, ReflectionPad2d, ReflectionPad3d, ReplicationPad,
+    ReplicationPad1d, ReplicationPad2d, ReplicationPad3d, Sides, ZeroPad, ZeroPad1d, ZeroPad2d, ZeroPad3d,
+};
 pub use parameter::{Counter, LayerName, Mode, Parameter, State, shape_only_forward};
 pub use pool::{
     AdaptiveAvgPool, AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool,
@@ -43,5 +54,8 @@ pub use pool::{
 };
 pub use rasgo_derive::Module;
 pub use sequential::Sequential;
-pub use size::Size;
+pub use size::{AdaptiveSize, Size};
+pub use unfold::{Fold, Unfold};
+pub use unpool::{MaxUnpool, MaxUnpool1d, MaxUnpool2d, MaxUnpool3d};
+pub use upsample::{PixelShuffle, PixelUnshuffle, Upsample, Upsample1d, Upsample2d, Upsample3d};
 pub use visit::{Item, ItemMut, Visitable, Visitor, VisitorMut, walk, walk_mut};

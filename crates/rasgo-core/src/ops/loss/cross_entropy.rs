@@ -206,7 +206,7 @@ fn to_rows(x: &Tensor) -> Result<Tensor> {
     let (rank, classes) = (x.shape().len(), classes::classes_of(x.shape()));
     let rows = x.shape().iter().enumerate().filter(|(axis, _)| *axis != 1.min(rank - 1));
     let rows = rows.map(|(_, size)| size).product();
-    let order: Vec<usize> = [0].into_iter().chain(2..rank).chain([1]).collect();
+    let order: Vec<isize> = [0].into_iter().chain(2..rank as isize).chain([1]).collect();
     if rank > 2 { x.permute(&order)?.reshape([rows, classes]) } else { x.reshape([rows, classes]) }
 }
 
@@ -217,7 +217,7 @@ fn from_rows(rows: Result<Tensor>, shape: &Shape) -> Result<Tensor> {
         return rows?.reshape(shape.clone());
     }
     let sizes: Shape = [0].into_iter().chain(2..rank).chain([1]).map(|axis| shape[axis]).collect();
-    let order: Vec<usize> = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
+    let order: Vec<isize> = [0, -1].into_iter().chain(1..rank as isize - 1).collect();
     rows?.reshape(sizes)?.permute(&order)
 }
 
@@ -271,7 +271,7 @@ impl Tensor {
     ) -> Result<Tensor> {
         let classes = classes::classes_of(self.shape());
         let at = std::panic::Location::caller();
-        let refuse = |error: Error| crate::scope::annotate(error.op("cross_entropy").at(at));
+        let refuse = |error: Error| crate::scope::annotate(error.op("cross_entropy")).at(at);
         check_smoothing(options.label_smoothing).map_err(refuse)?;
         if options.ignore_index >= 0 {
             let text = format!("ignore_index {} beside a target of probabilities", options.ignore_index);
@@ -374,7 +374,7 @@ mod tests {
             let loss = |x: &Tensor, target: &Tensor| x.cross_entropy(target, options.clone()).unwrap();
             let expected = loss(&x, &target).to_f64_vec().unwrap();
             near(&loss(&x.clone().to_channels_last(), &target.clone().to_channels_last()), &expected);
-            let moved = x.permute(&[0, 2, 3, 1]).unwrap().permute(&[0, 3, 1, 2]).unwrap();
+            let moved = x.permute(&[0, 2, 3, 1]).unwrap().permute(&[0, -1, 1, 2]).unwrap();
             near(&loss(&moved, &target), &expected);
         }
         let part = loss_of(&x.narrow(0, 1, 1).unwrap(), &target.narrow(0, 1, 1).unwrap());

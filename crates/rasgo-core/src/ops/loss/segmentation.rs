@@ -51,7 +51,7 @@ impl Default for DiceLossOptions {
 
 #[track_caller]
 fn refuse<T>(op: &'static str, error: Error) -> Result<T> {
-    Err(scope::annotate(error.op(op).at(Location::caller())))
+    Err(scope::annotate(error.op(op)).at(Location::caller()))
 }
 
 impl Tensor {
@@ -110,7 +110,7 @@ impl Tensor {
                 if per_channel { "give both one shape (N, C, …)" } else { "give both one shape (N, …)" };
             return refuse("dice_loss", Error::shape(text).hint(hint));
         }
-        let axes: Vec<usize> = (kept..self.shape().len()).collect();
+        let axes: Vec<isize> = (kept..self.shape().len()).map(|axis| axis as isize).collect();
         let sum = |x: Tensor| x.sum_axes(&axes, false);
         let both = sum((self * target)?)?.scale(2.0)?.add_scalar(smooth)?;
         let all = (sum(self.clone())? + sum(target.clone())?)?.add_scalar(smooth)?;
