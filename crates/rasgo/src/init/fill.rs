@@ -40,7 +40,7 @@ pub fn uniform_(parameter: &mut Parameter, low: f64, high: f64) -> Result<()> {
 /// # Errors
 /// If the standard deviation is negative.
 pub fn normal_(parameter: &mut Parameter, mean: f64, std: f64) -> Result<()> {
-    if !(std >= 0.0) {
+    if std.is_nan() || std < 0.0 {
         return Err(Error::argument(format!("a standard deviation of {std}"))
             .op("normal_")
             .hint("give 0 or more"));
