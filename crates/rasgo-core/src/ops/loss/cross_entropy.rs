@@ -271,7 +271,7 @@ impl Tensor {
     ) -> Result<Tensor> {
         let classes = classes::classes_of(self.shape());
         let at = std::panic::Location::caller();
-        let refuse = |error: Error| crate::scope::annotate(error.op("cross_entropy").at(at));
+        let refuse = |error: Error| crate::scope::annotate(error.op("cross_entropy")).at(at);
         check_smoothing(options.label_smoothing).map_err(refuse)?;
         if options.ignore_index >= 0 {
             let text = format!("ignore_index {} beside a target of probabilities", options.ignore_index);
@@ -374,7 +374,7 @@ mod tests {
             let loss = |x: &Tensor, target: &Tensor| x.cross_entropy(target, options.clone()).unwrap();
             let expected = loss(&x, &target).to_f64_vec().unwrap();
             near(&loss(&x.clone().to_channels_last(), &target.clone().to_channels_last()), &expected);
-            let moved = x.permute(&[0, 2, 3, 1]).unwrap().permute(&[0, 3, 1, 2]).unwrap();
+            let moved = x.permute(&[0, 2, 3, 1]).unwrap().permute(&[0, -1, 1, 2]).unwrap();
             near(&loss(&moved, &target), &expected);
         }
         let part = loss_of(&x.narrow(0, 1, 1).unwrap(), &target.narrow(0, 1, 1).unwrap());

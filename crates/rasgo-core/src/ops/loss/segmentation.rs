@@ -51,7 +51,7 @@ impl Default for DiceLossOptions {
 
 #[track_caller]
 fn refuse<T>(op: &'static str, error: Error) -> Result<T> {
-    Err(scope::annotate(error.op(op).at(Location::caller())))
+    Err(scope::annotate(error.op(op)).at(Location::caller()))
 }
 
 impl Tensor {
