@@ -17,6 +17,9 @@ use crate::tensor::Tensor;
 struct Extreme {
     gone: Vec<bool>,
     largest: bool,
+    /// Whether it is PyTorch's `max()` of all elements, where a NaN's gradient goes to the NaNs; that of `amax` goes to
+    /// all as NaN.
+    whole: bool,
 }
 
 fn name(largest: bool) -> &'static str {
@@ -34,7 +37,11 @@ fn expect_some(shape: &Shape, gone: &[bool]) -> Result<()> {
 
 impl Op for Extreme {
     fn name(&self) -> &'static str {
-        name(self.largest)
+        match (self.whole, self.largest) {
+            (true, true) => "max",
+            (true, false) => "min",
+            (false, largest) => name(largest),
+        }
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
@@ -64,7 +71,12 @@ impl Op for Extreme {
     fn grad(&self, mut saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
         let dy = dy[0].take().expect("one output");
         // All that are equal to the extreme have the same share.
-        let equal = saved.input(0).eq(saved.output(0))?.to_dtype(dy.dtype())?;
+        let (x, y) = (saved.input(0), saved.output(0));
+        let mut equal = x.eq(&y)?;
+        if self.whole {
+            equal = equal.logical_or(&x.isnan()?.logical_and(&y.isnan()?)?)?;
+        }
+        let equal = equal.to_dtype(dy.dtype())?;
         let mut axes = Vec::new();
         for (axis, gone) in self.gone.iter().enumerate() {
             if *gone {
@@ -133,7 +145,22 @@ impl Tensor {
     fn extreme(&self, axes: &[isize], keep: bool, largest: bool) -> Result<Tensor> {
         let at = Location::caller();
         let gone = marks(axes, self.shape().len()).map_err(|error| error.op(name(largest)).at(at))?;
-        finish(apply(Extreme { gone: gone.clone(), largest }, [self.clone()])?, &gone, keep)
+        let op = Extreme { gone: gone.clone(), largest, whole: false };
+        finish(apply(op, [self.clone()])?, &gone, keep)
+    }
+
+    /// The largest of all elements, a scalar. Equal ones share the gradient, and so do NaNs.
+    #[track_caller]
+    pub fn max_all(&self) -> Result<Tensor> {
+        let gone = vec![true; self.shape().len()];
+        apply(Extreme { gone, largest: true, whole: true }, [self.clone()])?.reshape([])
+    }
+
+    /// The smallest of all elements, a scalar. Equal ones share the gradient, and so do NaNs.
+    #[track_caller]
+    pub fn min_all(&self) -> Result<Tensor> {
+        let gone = vec![true; self.shape().len()];
+        apply(Extreme { gone, largest: false, whole: true }, [self.clone()])?.reshape([])
     }
 
     /// The largest along an axis and where it stands (i64): the first of equals, to which the gradient goes.
@@ -250,6 +277,9 @@ mod tests {
         let shared = slope(x.amax(&[1], false).unwrap());
         assert!(shared[..3] == [0.5, 0.0, 0.5] && shared[3..].iter().all(|x| x.is_nan()), "{shared:?}");
         assert_eq!(slope(x.max(1, false).unwrap().0), [1.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
+        assert_eq!(slope(x.max_all().unwrap()), [0.0, 0.0, 0.0, 0.5, 0.0, 0.5]);
+        let first = x.narrow(0, 0, 1).unwrap();
+        assert_eq!(slope(first.min_all().unwrap()), [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
         assert_eq!(x.argmax(1, false).unwrap().to_vec::<i64>().unwrap(), [0, 0]);
         assert_eq!(x.argmin(1, true).unwrap().to_vec::<i64>().unwrap(), [1, 0]);
         assert_eq!(x.argmax(None, true).unwrap().to_vec::<i64>().unwrap(), [3]);
