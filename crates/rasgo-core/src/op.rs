@@ -175,6 +175,11 @@ impl Saved {
         self.values.inputs[i].take().unwrap_or_else(|| panic!("{op} does not save its input {i}"))
     }
 
+    /// How many inputs there were.
+    pub fn inputs(&self) -> usize {
+        self.shapes.len()
+    }
+
     /// The shape of input `i`, which every record keeps.
     pub fn input_shape(&self, i: usize) -> Shape {
         self.shapes[i].clone()

@@ -4,12 +4,16 @@
 #![allow(dead_code, reason = "families that read every kind of attribute follow")]
 
 mod activation;
+mod algebra;
 mod attribute;
 mod call;
 mod conv;
 mod linear;
+mod loss;
 mod norm;
 mod pool;
+mod resize;
+mod unfold;
 
 pub(crate) use attribute::{Attribute, Given};
 pub(crate) use call::Call;
@@ -57,6 +61,10 @@ pub(crate) fn all() -> Vec<Operation> {
         linear::operations(),
         norm::operations(),
         pool::operations(),
+        unfold::operations(),
+        resize::operations(),
+        algebra::operations(),
+        loss::operations(),
     ];
     let mut all: Vec<Operation> = families.into_iter().flatten().collect();
     all.sort_by_key(|operation| operation.name);

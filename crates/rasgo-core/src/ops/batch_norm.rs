@@ -10,14 +10,11 @@ use rasgo_kernels::{Buffer, Float, norm};
 
 use super::group_norm::RunningStatistics;
 use super::norm_grad::{Moments, composed};
-use super::pool::PoolOptions;
-use super::sided::Sided;
+use super::pool::MaxPoolOptions;
 use super::{expect_float, float, no_second_gradient};
 use crate::error::{Error, Result};
 use crate::meta::{DType, Meta};
-use crate::op::{
-    Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply, apply_all, grad_enabled,
-};
+use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply_all, grad_enabled};
 use crate::tensor::Tensor;
 
 /// A max pooling of windows side by side, without padding, that follows the normalisation.
@@ -112,8 +109,8 @@ struct BatchNorm {
 }
 
 impl BatchNorm {
-    fn pool(&self) -> Option<PoolOptions> {
-        self.options.pool.map(|pool| PoolOptions::new(pool.kernel))
+    fn pool(&self) -> Option<MaxPoolOptions> {
+        self.options.pool.map(|pool| MaxPoolOptions::new(pool.kernel))
     }
 }
 
@@ -152,7 +149,17 @@ impl Op for BatchNorm {
         let mut outputs = Metas::new();
         match self.pool() {
             None => outputs.push(inputs[0].clone()),
-            Some(pool) => outputs.push(Meta::channels_last(pool.output_shape(x)?, dtype)),
+            Some(pool) => {
+                let shape = pool.output_shape(x)?;
+                if !pool.cells_fit_a_byte(x) {
+                    return Err(Error::argument(format!(
+                        "a pooling of {:?} after it: more than 256 cells",
+                        pool.kernel
+                    ))
+                    .hint("pool in an operation of its own"));
+                }
+                outputs.push(Meta::channels_last(shape, dtype));
+            }
         }
         outputs.push(Meta::plain([c], dtype));
         outputs.push(Meta::plain([c], dtype));
@@ -224,7 +231,7 @@ impl BatchNorm {
         let c = x.shape()[1];
         let mut aligned = vec![1; x.shape().len()];
         aligned[1] = c;
-        let axes: Vec<usize> = (0..x.shape().len()).filter(|&axis| axis != 1).collect();
+        let axes: Vec<isize> = (0..x.shape().len() as isize).filter(|&axis| axis != 1).collect();
         let [gamma, beta] = [gamma.reshape(aligned.clone())?, beta.reshape(aligned.clone())?];
         let statistics = match self.training {
             true => None,
@@ -239,7 +246,7 @@ impl BatchNorm {
         };
         if self.options.relu {
             let (_, hat) = composed(&x, &dy, moments(), self.options.eps)?;
-            dy = apply(Sided::Above, [dy, ((hat * &gamma)? + &beta)?.detach()])?;
+            dy = ((hat * &gamma)? + &beta)?.gt(0.0)?.where_(&dy, 0.0)?;
         }
         let (dx, hat) = composed(&x, &(&dy * gamma)?, moments(), self.options.eps)?;
         let dgamma = (&dy * hat)?.sum_axes(&axes, false)?;
@@ -445,7 +452,7 @@ mod tests {
                     apart = apart.relu().unwrap();
                 }
                 if let Some(pool) = options.pool {
-                    apart = apart.max_pool(&PoolOptions::new(pool.kernel)).unwrap();
+                    apart = apart.max_pool(&MaxPoolOptions::new(pool.kernel)).unwrap();
                 }
                 assert_eq!(fused.to_f64_vec().unwrap(), apart.to_f64_vec().unwrap());
             }

@@ -32,8 +32,9 @@ pub(super) fn check(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) 
             let at = |step: f64| {
                 let mut moved = values.clone();
                 moved[i] += step;
-                let mut x = inputs.to_vec();
-                x[which] = Tensor::from_vec(moved, inputs[which].shape().clone()).unwrap();
+                // Leaves too, so that `f` may be a gradient.
+                let mut x = leaves.clone();
+                x[which] = Tensor::from_vec(moved, inputs[which].shape().clone()).unwrap().requires_grad();
                 loss(&x).unwrap().item::<f64>().unwrap()
             };
             let step = 1e-5 * values[i].abs().max(1.0);
@@ -53,17 +54,12 @@ pub(super) fn check_twice(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Ten
         // The differences move constants: what has no past becomes a leaf.
         let leaves: Vec<Tensor> =
             x.iter().map(|x| if x.needs_grad() { x.clone() } else { x.clone().requires_grad() }).collect();
-        let y = f(&leaves)?;
-        let loss = (&y * normal(y.shape().clone(), 8))?.sum()?;
+        let loss = f(&leaves)?.square()?.sum()?;
         let wanted: Vec<&Tensor> = leaves.iter().collect();
-        let mut total: Option<Tensor> = None;
+        let mut total = Tensor::zeros([], crate::DType::F64)?;
         for (which, slope) in grad(&loss, &wanted, true)?.into_iter().enumerate() {
-            let part = (&slope * normal(slope.shape().clone(), 9 + which as u64))?.sum()?;
-            total = Some(match total {
-                Some(total) => (total + part)?,
-                None => part,
-            });
+            total = (total + (&slope * normal(slope.shape().clone(), 9 + which as u64))?.sum()?)?;
         }
-        Ok(total.expect("there is an input"))
+        Ok(total)
     });
 }

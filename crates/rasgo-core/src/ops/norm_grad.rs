@@ -6,7 +6,7 @@ use crate::tensor::Tensor;
 /// Where mean and variance came from.
 pub(super) enum Moments<'a> {
     /// From the values themselves, over these axes.
-    Own(&'a [usize]),
+    Own(&'a [isize]),
     /// They were given; they have the rank of the values.
     Given(&'a Tensor, &'a Tensor),
 }
@@ -18,14 +18,14 @@ pub(super) fn composed(x: &Tensor, g: &Tensor, moments: Moments<'_>, eps: f64) -
         Moments::Own(axes) => {
             let centred = (x - x.mean_axes(axes, true)?)?;
             let var = centred.clone().square()?.mean_axes(axes, true)?;
-            let rstd = var.add_scalar(eps)?.sqrt()?.recip()?;
+            let rstd = var.add_scalar(eps)?.rsqrt()?;
             let hat = (centred * &rstd)?;
             let along = (&hat * (g * &hat)?.mean_axes(axes, true)?)?;
             let dx = (((g - g.mean_axes(axes, true)?)? - along)? * rstd)?;
             Ok((dx, hat))
         }
         Moments::Given(mean, var) => {
-            let rstd = var.clone().add_scalar(eps)?.sqrt()?.recip()?;
+            let rstd = var.clone().add_scalar(eps)?.rsqrt()?;
             Ok(((g * &rstd)?, ((x - mean)? * rstd)?))
         }
     }

@@ -89,7 +89,8 @@ impl Op for SoftmaxGrad {
 
     fn grad(&self, mut saved: Saved, mut g: Grads, _needs: Mask) -> Result<Grads> {
         let (g, dy, y) = (g[0].take().expect("one output"), saved.input(0), saved.input(1));
-        let sum = |x: Tensor| if x.shape().is_empty() { Ok(x) } else { x.sum_axes(&[self.0.axis], true) };
+        let sum =
+            |x: Tensor| if x.shape().is_empty() { Ok(x) } else { x.sum_axes(&[self.0.axis as isize], true) };
         if self.0.log {
             // dx = dy - e^y sum(dy)
             let (p, total) = (y.exp()?, sum(dy)?);

@@ -1,10 +1,9 @@
-//! Elementwise functions of one tensor: y = f(x).
+//! Activations: elementwise functions of one tensor with a gradient of their own in one pass.
 
 use std::f64::consts::{FRAC_2_PI, PI};
 
 use rasgo_kernels::elementwise::{self, GradReads, Unary};
 
-use super::sided::Sided;
 use super::{expect_float, float};
 use crate::error::{Error, Result};
 use crate::meta::Meta;
@@ -49,7 +48,6 @@ impl Op for Map {
 
     fn saves(&self) -> Saves {
         match self.0.grad_reads() {
-            GradReads::Nothing => Saves::default(),
             GradReads::Output => Saves { inputs: Mask::NONE, outputs: Mask::of(&[0]) },
             GradReads::Input => Saves { inputs: Mask::of(&[0]), outputs: Mask::NONE },
         }
@@ -57,16 +55,11 @@ impl Op for Map {
 
     fn grad(&self, mut saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
         let dy = dy[0].take().expect("a map has one output");
-        let dx = match self.0 {
-            Unary::Scale(a) => dy.scale(a)?,
-            Unary::AddScalar(_) => dy,
-            Unary::Neg => dy.scale(-1.0)?,
-            Unary::Square => (dy * saved.input(0).scale(2.0)?)?,
-            Unary::Exp => (dy * saved.output(0))?,
-            op if op.grad_reads() == GradReads::Output => apply(MapGrad(op), [dy, saved.output(0)])?,
-            op => apply(MapGrad(op), [dy, saved.input(0)])?,
+        let read = match self.0.grad_reads() {
+            GradReads::Output => saved.output(0),
+            GradReads::Input => saved.input(0),
         };
-        Ok(Grads::from_iter([Some(dx)]))
+        Ok(Grads::from_iter([Some(apply(MapGrad(self.0), [dy, read])?)]))
     }
 }
 
@@ -116,31 +109,17 @@ impl Op for MapGrad {
 
 /// Whether the slope changes with what it is computed from: not for what is linear in pieces.
 fn bends(op: Unary) -> bool {
-    !matches!(
-        op,
-        Unary::Relu
-            | Unary::Relu6
-            | Unary::LeakyRelu(_)
-            | Unary::Abs
-            | Unary::Clamp(..)
-            | Unary::Hardtanh(..)
-            | Unary::Hardsigmoid
-    ) && op.grad_reads() != GradReads::Nothing
+    !matches!(op, Unary::Relu | Unary::Relu6 | Unary::LeakyRelu(_) | Unary::Hardtanh(..) | Unary::Hardsigmoid)
 }
 
 /// g times the derivative of the slope by what it is computed from: `v` is x, or y where the slope is computed from y.
 fn curvature(op: Unary, v: Tensor, g: Tensor) -> Result<Tensor> {
     match op {
         Unary::Sigmoid => g * v.scale(-2.0)?.add_scalar(1.0)?,
-        Unary::Tanh | Unary::Recip => g * v.scale(-2.0)?,
-        Unary::Sqrt => (g / v.square()?)?.scale(-0.5),
-        Unary::Ln => (g / v.square()?)?.scale(-1.0),
-        // A factor of 0 must not meet the pole of x^(p-2).
-        Unary::Pow(p) if p == 0.0 || p == 1.0 => g.scale(0.0),
-        Unary::Pow(p) => g * v.pow(p - 2.0)?.scale(p * (p - 1.0))?,
-        Unary::Elu(_) | Unary::Selu => apply(Sided::NotAbove, [apply(MapGrad(op), [g, v.clone()])?, v]),
-        Unary::Celu(alpha) => {
-            apply(Sided::NotAbove, [apply(MapGrad(op), [g, v.clone()])?, v])?.scale(1.0 / alpha)
+        Unary::Tanh => g * v.scale(-2.0)?,
+        Unary::Elu(_) | Unary::Selu | Unary::Celu(_) => {
+            let bend = v.gt(0.0)?.where_(0.0, &apply(MapGrad(op), [g, v])?)?;
+            if let Unary::Celu(alpha) = op { bend.scale(1.0 / alpha) } else { Ok(bend) }
         }
         Unary::Gelu => {
             // density * (2 - x^2)
@@ -174,12 +153,11 @@ fn curvature(op: Unary, v: Tensor, g: Tensor) -> Result<Tensor> {
         }
         Unary::Softplus { beta, threshold } => {
             let (slope, _) = logistic_slope(v.clone().scale(beta)?)?;
-            let bend = (g * slope)?.scale(beta)?;
-            apply(Sided::NotAbove, [bend, v.scale(beta)?.add_scalar(-threshold)?])
+            v.scale(beta)?.gt(threshold)?.where_(0.0, &(g * slope)?.scale(beta)?)
         }
         Unary::Logsigmoid => (g * logistic_slope(v)?.0)?.scale(-1.0),
         Unary::Hardswish => apply(MapGrad(Unary::Hardtanh(-3.0, 3.0)), [g.scale(1.0 / 3.0)?, v]),
-        _ => unreachable!("{op:?} is linear in pieces, or its gradient is a composition of ops"),
+        _ => unreachable!("{op:?} is linear in pieces"),
     }
 }
 
@@ -208,17 +186,6 @@ fn name(op: Unary) -> &'static str {
         Unary::Softplus { .. } => "softplus",
         Unary::Logsigmoid => "logsigmoid",
         Unary::Mish => "mish",
-        Unary::Exp => "exp",
-        Unary::Ln => "log",
-        Unary::Sqrt => "sqrt",
-        Unary::Abs => "abs",
-        Unary::Neg => "neg",
-        Unary::Recip => "reciprocal",
-        Unary::Square => "square",
-        Unary::Scale(_) => "mul",
-        Unary::AddScalar(_) => "add",
-        Unary::Pow(_) => "pow",
-        Unary::Clamp(..) => "clamp",
         Unary::Hardtanh(..) => "hardtanh",
     }
 }
@@ -273,26 +240,6 @@ methods! {
     logsigmoid() => Unary::Logsigmoid;
     /// x * tanh(softplus(x))
     mish() => Unary::Mish;
-    /// e^x
-    exp() => Unary::Exp;
-    /// Natural logarithm.
-    log() => Unary::Ln;
-    /// Square root.
-    sqrt() => Unary::Sqrt;
-    /// Absolute value.
-    abs() => Unary::Abs;
-    /// 1 / x
-    recip() => Unary::Recip;
-    /// x^2
-    square() => Unary::Square;
-    /// x^exponent
-    pow(exponent: f64) => Unary::Pow(exponent);
-    /// a * x
-    scale(a: f64) => Unary::Scale(a);
-    /// x + a
-    add_scalar(a: f64) => Unary::AddScalar(a);
-    /// min(max(x, low), high)
-    clamp(low: f64, high: f64) => Unary::Clamp(low, high);
     /// min(max(x, min_val), max_val); unlike [`clamp`](Self::clamp) it has gradient 0 at the bounds.
     hardtanh(min_val: f64, max_val: f64) => Unary::Hardtanh(min_val, max_val);
 }

@@ -45,29 +45,7 @@ pub enum Unary {
     Logsigmoid,
     /// `x * tanh(softplus(x))`
     Mish,
-    /// `e^x`
-    Exp,
-    /// Natural logarithm.
-    Ln,
-    /// Square root.
-    Sqrt,
-    /// Absolute value.
-    Abs,
-    /// `-x`
-    Neg,
-    /// `1 / x`
-    Recip,
-    /// `x * x`
-    Square,
-    /// `a * x`
-    Scale(f64),
-    /// `x + b`
-    AddScalar(f64),
-    /// `x^p`
-    Pow(f64),
-    /// `min(max(x, low), high)`
-    Clamp(f64, f64),
-    /// As [`Clamp`](Unary::Clamp), but with gradient 0 at the bounds.
+    /// `min(max(x, low), high)`, with gradient 0 at the bounds
     Hardtanh(f64, f64),
 }
 
@@ -139,26 +117,7 @@ fn apply<T: Float>(op: Unary, place: impl Place<T>) {
         }
         Unary::Logsigmoid => place.apply(|x| x.min(zero) - (-x.abs()).exp().ln_1p()),
         Unary::Mish => place.apply(|x| x * tanh_softplus(x)),
-        Unary::Exp => place.apply(T::exp),
-        Unary::Ln => place.apply(T::ln),
-        Unary::Sqrt => place.apply(T::sqrt),
-        Unary::Abs => place.apply(T::abs),
-        Unary::Neg => place.apply(|x| -x),
-        Unary::Recip => place.apply(|x| one / x),
-        Unary::Square => place.apply(|x| x * x),
-        Unary::Scale(a) => {
-            let a = t(a);
-            place.apply(|x| a * x);
-        }
-        Unary::AddScalar(b) => {
-            let b = t(b);
-            place.apply(|x| x + b);
-        }
-        Unary::Pow(p) => {
-            let p = t(p);
-            place.apply(|x| x.powf(p));
-        }
-        Unary::Clamp(low, high) | Unary::Hardtanh(low, high) => {
+        Unary::Hardtanh(low, high) => {
             let (low, high) = (t(low), t(high));
             place.apply(|x| x.max(low).min(high));
         }

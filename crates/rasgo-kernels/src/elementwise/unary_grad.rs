@@ -13,35 +13,25 @@ pub enum GradReads {
     Input,
     /// The function's value; its argument may have been overwritten.
     Output,
-    /// Neither.
-    Nothing,
 }
 
 impl Unary {
     /// What [`unary_grad`] reads.
     pub fn grad_reads(self) -> GradReads {
         match self {
-            Unary::Relu
-            | Unary::Relu6
-            | Unary::Sigmoid
-            | Unary::Tanh
-            | Unary::Exp
-            | Unary::Sqrt
-            | Unary::Recip => GradReads::Output,
+            Unary::Relu | Unary::Relu6 | Unary::Sigmoid | Unary::Tanh => GradReads::Output,
             // With a negative factor the value does not tell the sign of the argument.
             Unary::LeakyRelu(a) if a >= 0.0 => GradReads::Output,
-            Unary::Neg | Unary::Scale(_) | Unary::AddScalar(_) => GradReads::Nothing,
             _ => GradReads::Input,
         }
     }
 }
 
-/// `dx = dy * op'(x)`, where `x_or_y` is what [`Unary::grad_reads`] says (any slice of that length where it
-/// reads nothing, `dy` itself for one).
+/// `dx = dy * op'(x)`, where `x_or_y` is what [`Unary::grad_reads`] says.
 ///
 /// At corners the gradient is PyTorch's: 0 for `Relu` at 0, for `Relu6`, `Hardtanh`, `Hardsigmoid` and `Hardswish` at the
-/// lower bound, for all but the last at the upper one, and for `Abs` at 0; 1 for `Clamp` at its bounds. So it is at NaN:
-/// the gradient itself for `Relu`, 0 for what is bounded.
+/// lower bound, and for all but the last at the upper one. So it is at NaN: the gradient itself for `Relu`, 0 for what is
+/// bounded.
 pub fn unary_grad<T: Float>(op: Unary, x_or_y: &[T], dy: &[T], dx: &mut [T]) {
     apply(op, Into2 { a: x_or_y, b: dy, dst: dx });
 }
@@ -53,7 +43,7 @@ pub fn unary_grad_in_place<T: Float>(op: Unary, x_or_y: &[T], dy: &mut [T]) {
 
 fn apply<T: Float>(op: Unary, place: impl Place2<T>) {
     let t = T::from_f64;
-    let (zero, one, half, two, three) = (T::ZERO, T::ONE, t(0.5), t(2.0), t(3.0));
+    let (zero, one, half, three) = (T::ZERO, T::ONE, t(0.5), t(3.0));
     match op {
         // Written so that a NaN lets the gradient through, as PyTorch does.
         Unary::Relu => place.apply(|y, dy| if y <= zero { zero } else { dy }),
@@ -121,35 +111,6 @@ fn apply<T: Float>(op: Unary, place: impl Place2<T>) {
             let th = tanh_softplus(x);
             dy * (th + x * (one - th * th) * sigmoid(x))
         }),
-        Unary::Exp => place.apply(|y, dy| dy * y),
-        Unary::Ln => place.apply(|x, dy| dy / x),
-        Unary::Sqrt => place.apply(|y, dy| dy / (two * y)),
-        Unary::Abs => place.apply(|x, dy| {
-            if x > zero {
-                dy
-            } else if x < zero {
-                -dy
-            } else {
-                zero
-            }
-        }),
-        Unary::Neg => place.apply(|_, dy| -dy),
-        Unary::Recip => place.apply(|y, dy| -dy * y * y),
-        Unary::Square => place.apply(|x, dy| dy * (two * x)),
-        Unary::Scale(a) => {
-            let a = t(a);
-            place.apply(|_, dy| dy * a);
-        }
-        Unary::AddScalar(_) => place.apply(|_, dy| dy),
-        Unary::Pow(p) => {
-            // 0 * x^-1 would be NaN at 0.
-            let (p, less) = (t(p), t(p - 1.0));
-            place.apply(|x, dy| if p == zero { zero } else { dy * (p * x.powf(less)) });
-        }
-        Unary::Clamp(low, high) => {
-            let (low, high) = (t(low), t(high));
-            place.apply(|x, dy| if x >= low && x <= high { dy } else { zero });
-        }
         Unary::Hardtanh(low, high) => {
             let (low, high) = (t(low), t(high));
             place.apply(|x, dy| if x > low && x < high { dy } else { zero });

@@ -97,7 +97,9 @@ impl<const D: usize> BatchNorm<D> {
     }
 
     fn normalize(&self, x: &Tensor, relu: bool, pool: Option<PoolAfter>) -> Result<Tensor> {
-        expect_spatial(x, if D == 1 { 2..=3 } else { D + 2..=D + 2 }, self.name.kind())?;
+        if D != 1 || x.shape().len() != 2 {
+            expect_spatial::<D>(x)?;
+        }
         let options = BatchNormOptions { eps: self.eps, relu, pool };
         let [weight, bias] = [&self.weight, &self.bias].map(|p| p.as_ref().map(Parameter::tensor));
         let (weight, bias) = (weight.as_ref(), bias.as_ref());
@@ -208,7 +210,7 @@ mod tests {
             BatchNorm2d::new(2).forward(x(&[3, 2, 4])).unwrap_err(),
             BatchNorm3d::new(2).forward(x(&[3, 2, 4, 5])).unwrap_err(),
         ] {
-            assert!(error.to_string().contains(" takes (N, C"), "{error}");
+            assert!(error.to_string().contains(" axes, not "), "{error}");
         }
     }
 

@@ -72,7 +72,7 @@ impl<const D: usize> ChannelDropout<D> {
 impl<const D: usize> Module for ChannelDropout<D> {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
         self.name.run(None, || {
-            expect_spatial(&x, D + 2..=D + 2, self.name.kind())?;
+            expect_spatial::<D>(&x)?;
             if !self.mode.is_training() || self.p == 0.0 || x.is_shape_only() {
                 return Ok(x);
             }

@@ -207,7 +207,7 @@ impl<const D: usize> InstanceNorm<D> {
     }
 
     fn normalize(&self, x: &Tensor) -> Result<Tensor> {
-        expect_spatial(x, D + 2..=D + 2, self.name.kind())?;
+        expect_spatial::<D>(x)?;
         let [weight, bias] = tensors([&self.weight, &self.bias]);
         let (weight, bias) = (weight.as_ref(), bias.as_ref());
         let (Some(mean), Some(var)) = (&self.running_mean, &self.running_var) else {

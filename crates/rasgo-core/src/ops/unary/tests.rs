@@ -358,7 +358,7 @@ const GOLDEN: &[(Unary, [f64; 12], [f64; 12])] = &[
             NAN,
             0.0,
             -INF,
-            -0.69314718056,
+            -std::f64::consts::LN_2,
             -3.04858735157,
             -0.0485873515737,
             -0.00247568513773,
@@ -382,11 +382,6 @@ const GOLDEN: &[(Unary, [f64; 12], [f64; 12])] = &[
             9.35762296884e-14,
             1.0,
         ],
-    ),
-    (
-        Unary::Abs,
-        [NAN, INF, INF, 0.0, 3.0, 3.0, 6.0, 1.0, 0.5, 12.0, 30.0, 90.0],
-        [0.0, 1.0, -1.0, 0.0, -1.0, 1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0],
     ),
 ];
 
@@ -444,17 +439,7 @@ fn smooth() -> Vec<Unary> {
         Unary::Softplus { beta: 1.7, threshold: 1.0 },
         Unary::Logsigmoid,
         Unary::Mish,
-        Unary::Exp,
-        Unary::Square,
     ]
-}
-
-fn for_positives() -> Vec<Unary> {
-    vec![Unary::Ln, Unary::Sqrt, Unary::Recip, Unary::Pow(2.5), Unary::Pow(-1.5)]
-}
-
-fn positive() -> Tensor {
-    normal([2, 3], 2).square().unwrap().add_scalar(0.5).unwrap().detach()
 }
 
 #[test]
@@ -465,18 +450,10 @@ fn every_map_has_the_gradient_of_its_differences() {
         Unary::LeakyRelu(0.1),
         Unary::LeakyRelu(-0.3),
         Unary::Hardsigmoid,
-        Unary::Abs,
-        Unary::Neg,
-        Unary::Scale(-1.5),
-        Unary::AddScalar(0.3),
-        Unary::Clamp(-0.5, 0.7),
         Unary::Hardtanh(-0.5, 0.7),
     ];
     for op in smooth().into_iter().chain(in_pieces) {
         check(&[normal([2, 3, 5], 1)], |x| apply(Map(op), [x[0].clone()]));
-    }
-    for op in for_positives() {
-        check(&[positive()], |x| apply(Map(op), [x[0].clone()]));
     }
     check(&[normal([2, 3, 5], 1)], |x| x[0].clone().softsign());
 }
@@ -486,19 +463,17 @@ fn smooth_maps_have_the_second_gradients_of_their_differences() {
     for op in smooth() {
         check_twice(&[normal([2, 3, 5], 1)], |x| apply(Map(op), [x[0].clone()]));
     }
-    for op in for_positives() {
-        check_twice(&[positive()], |x| apply(Map(op), [x[0].clone()]));
-    }
     check_twice(&[normal([2, 3, 5], 1)], |x| x[0].clone().softsign());
 }
 
 #[test]
 fn a_gradient_of_a_gradient_goes_through_a_saved_output() {
-    // Were y held as a constant, (e^x)'' would be 0.
+    // Were y held as a constant, tanh'' would be 0; it is -2 y (1 - y^2).
     let x = Tensor::from_vec(vec![0.5f64], []).unwrap().requires_grad();
-    let slope = crate::grad(&x.clone().exp().unwrap(), &[&x], true).unwrap().remove(0);
-    let second = crate::grad(&slope, &[&x], false).unwrap().remove(0);
-    assert_eq!(second.item::<f64>().unwrap(), slope.item::<f64>().unwrap());
+    let slope = crate::grad(&x.clone().tanh().unwrap(), &[&x], true).unwrap().remove(0);
+    let second = crate::grad(&slope, &[&x], false).unwrap().remove(0).item::<f64>().unwrap();
+    let y = 0.5f64.tanh();
+    assert!((second + 2.0 * y * (1.0 - y * y)).abs() < 1e-15);
 }
 
 #[test]
