@@ -106,7 +106,7 @@ pub fn pair<T: Float + Element>(
             Part::Value => to.apply(|x, t| (if t == zero { zero } else { t * t.ln() }) - t * x),
             Part::Input => to.apply(|_, t| -t),
             // At 0 the derivative does not exist; it is NaN, as in PyTorch.
-            Part::Target => to.apply(|x, t| if t == zero { T::NAN } else { t.ln() + one - x }),
+            Part::Target => to.apply(|x, t| if t == zero { T::from_f64(f64::NAN) } else { t.ln() + one - x }),
             Part::InputInput => to.apply(|_, _| zero),
             Part::InputTarget => to.apply(|_, _| -one),
             Part::TargetTarget => to.apply(|_, t| one / t),

@@ -41,7 +41,8 @@ impl Op for MatMul {
         }
         let (m, n, k, k2) = self.sizes(&inputs[0], &inputs[1]);
         if k != k2 {
-            return Err(Error::shape(format!("{a} and {b}: inner sizes {k} and {k2} differ")));
+            return Err(Error::shape(format!("{a} and {b}: inner sizes {k} and {k2} differ"))
+                .hint("the last axis of the first must be as long as the first axis of the second; .transpose(0, 1) turns one"));
         }
         Ok(Metas::from_iter([Meta::plain([m, n], dtype)]))
     }
@@ -111,7 +112,8 @@ impl Op for Linear {
         if let Some(bias) = inputs.get(2)
             && *bias.shape != [out]
         {
-            return Err(Error::shape(format!("bias {} for {out} outputs: it must be [{out}]", bias.shape)));
+            return Err(Error::shape(format!("bias {} for {out} outputs: it must be [{out}]", bias.shape))
+                .hint("give one value for each output, or no bias"));
         }
         let mut shape = x.clone();
         shape.set(x.len() - 1, out);

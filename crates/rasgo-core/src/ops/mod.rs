@@ -11,6 +11,7 @@ mod conv;
 mod dropout;
 mod embedding;
 mod flip;
+mod group_norm;
 mod index;
 mod interpolate;
 mod linear;
@@ -18,6 +19,7 @@ mod loss;
 mod math;
 mod matmul;
 mod narrow;
+mod norm_grad;
 mod one_hot;
 mod operand;
 mod order;
@@ -25,8 +27,10 @@ mod pad;
 mod permute;
 mod pixel_shuffle;
 mod pool;
+mod prelu;
 mod reduce;
 mod reshape;
+mod sided;
 mod softmax;
 mod unary;
 mod unfold;
@@ -38,6 +42,7 @@ mod grad_check;
 pub use batch_norm::{BatchNormOptions, BatchNormOutput, PoolAfter};
 pub use binary::binary;
 pub use conv::{ConvOptions, ConvTransposeOptions};
+pub use group_norm::RunningStatistics;
 pub use interpolate::{InterpolateMode, InterpolateOptions, InterpolateTo};
 pub use loss::{
     BceWithLogitsOptions, CrossEntropyOptions, DiceLossOptions, FocalLossOptions, KlDivOptions, LossOptions,
@@ -224,6 +229,7 @@ fn numbers_fit(dtype: DType, number: f64) -> Result<()> {
 
 /// The error of a gradient rule that has no gradient itself.
 fn no_second_gradient() -> Error {
-    Error::new(crate::ErrorKind::State, "this gradient has no gradient of its own")
-        .hint("second gradients exist for compositions of convolution, linear, arithmetic and pooling")
+    Error::new(crate::ErrorKind::State, "this gradient has no gradient of its own").hint(
+        "most operations have second gradients; of those that run several layers in one pass call the separate ones",
+    )
 }

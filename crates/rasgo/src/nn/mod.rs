@@ -16,6 +16,7 @@ mod conv_transpose;
 mod dropout;
 mod embedding;
 mod flatten;
+mod group_norm;
 pub mod historic;
 mod linear;
 mod module;
@@ -30,15 +31,17 @@ mod upsample;
 mod visit;
 
 pub use activation::{
-    Activation, Function, GELU, Hardswish, LeakyReLU, ReLU, ReLU6, SiLU, Sigmoid, Softplus, Tanh,
+    Activation, CELU, ELU, Function, GELU, GELUTanh, Hardsigmoid, Hardswish, Hardtanh, LeakyReLU, LogSigmoid,
+    LogSoftmax, Mish, PReLU, ReLU, ReLU6, SELU, SiLU, Sigmoid, Softmax, Softplus, Softsign, Tanh,
 };
 pub use batch_norm::{BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d};
 pub use conv::{Conv, Conv1d, Conv2d, Conv3d, Padding};
 pub use conv_norm_act::ConvNormAct;
 pub use conv_transpose::{ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
-pub use dropout::Dropout;
+pub use dropout::{ChannelDropout, Dropout, Dropout1d, Dropout2d, Dropout3d};
 pub use embedding::Embedding;
 pub use flatten::{Flatten, Identity};
+pub use group_norm::{GroupNorm, InstanceNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm};
 pub use linear::Linear;
 pub use module::{Kind, Module, ModuleExt};
 pub use pad::{

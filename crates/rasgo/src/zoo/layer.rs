@@ -238,7 +238,7 @@ pub struct LinearSpec {
     pub bias: Option<bool>,
 }
 
-/// The options of a batch normalisation.
+/// The options of a batch or instance normalisation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NormSpec {
@@ -248,6 +248,104 @@ pub struct NormSpec {
     /// Share of the batch in the running statistics; 0.1 by default.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub momentum: Option<f64>,
+    /// Whether there are weight and bias; by default for batch normalisation.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub affine: Option<bool>,
+    /// Whether running statistics are kept; by default for batch normalisation.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub track_running_stats: Option<bool>,
+}
+
+/// The options of a group normalisation; `num_channels` follows from the input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupNormSpec {
+    /// Groups; they divide the channels.
+    pub num_groups: usize,
+    /// Added to the variance; 1e-5 by default.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub eps: Option<f64>,
+    /// Whether there are weight and bias; true by default.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub affine: Option<bool>,
+}
+
+/// The options of a layer normalisation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerNormSpec {
+    /// The last axes; all but the batch by default.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub normalized_shape: Option<Vec<usize>>,
+    /// Added to the variance; 1e-5 by default.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub eps: Option<f64>,
+    /// Whether there are weight and bias; true by default.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub elementwise_affine: Option<bool>,
+    /// Whether there is a bias beside the weight; true by default.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub bias: Option<bool>,
+}
+
+/// The slope of a leaky ReLU.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeakySpec {
+    /// Below zero; 0.01 by default.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub negative_slope: Option<f64>,
+}
+
+/// The number of a learned ReLU's slopes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreluSpec {
+    /// 1, the default, or as many as channels.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub num_parameters: Option<usize>,
+}
+
+/// The option of an exponential unit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EluSpec {
+    /// Minus the value far below zero; 1 by default.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub alpha: Option<f64>,
+}
+
+/// The form of a GELU.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GeluSpec {
+    /// `"none"`, the default, or `"tanh"`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub approximate: Option<String>,
+}
+
+/// The bounds of a hard tanh.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HardtanhSpec {
+    /// The least value; -1 by default.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub min_val: Option<f64>,
+    /// The largest value; 1 by default.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub max_val: Option<f64>,
+}
+
+/// The options of a softplus.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SoftplusSpec {
+    /// Steepness; 1 by default.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub beta: Option<f64>,
+    /// Where it is taken to be linear; 20 by default.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub threshold: Option<f64>,
 }
 
 /// A convolution with a table of connections.
@@ -357,6 +455,16 @@ specs! {
     BatchNorm2d(NormSpec),
     /// Batch normalisation of video.
     BatchNorm3d(NormSpec),
+    /// Normalisation of groups of channels.
+    GroupNorm(GroupNormSpec),
+    /// Normalisation of each channel of sequences.
+    InstanceNorm1d(NormSpec),
+    /// Normalisation of each channel of images.
+    InstanceNorm2d(NormSpec),
+    /// Normalisation of each channel of video.
+    InstanceNorm3d(NormSpec),
+    /// Normalisation over the last axes.
+    LayerNorm(LayerNormSpec),
     /// Max pooling of sequences.
     MaxPool1d(MaxPoolSpec),
     /// Max pooling of images.
@@ -391,16 +499,38 @@ specs! {
     Linear(LinearSpec),
     /// Dropout.
     Dropout(DropoutSpec),
+    /// Dropout of channels of sequences.
+    Dropout1d(DropoutSpec),
+    /// Dropout of channels of images.
+    Dropout2d(DropoutSpec),
+    /// Dropout of channels of video.
+    Dropout3d(DropoutSpec),
     /// max(x, 0)
     ReLU(Plain),
     /// min(max(x, 0), 6)
     ReLU6(Plain),
+    /// x, or slope * x below zero
+    LeakyReLU(LeakySpec),
+    /// x, or a learned slope * x below zero
+    PReLU(PreluSpec),
+    /// x, or alpha * (e^x - 1) below zero
+    ELU(EluSpec),
+    /// 1.0507 times ELU(1.6733)
+    SELU(Plain),
     /// x * Phi(x)
-    GELU(Plain),
+    GELU(GeluSpec),
     /// x * sigmoid(x)
     SiLU(Plain),
     /// x * relu6(x + 3) / 6
     Hardswish(Plain),
+    /// relu6(x + 3) / 6
+    Hardsigmoid(Plain),
+    /// min(max(x, min_val), max_val)
+    Hardtanh(HardtanhSpec),
+    /// x * tanh(softplus(x))
+    Mish(Plain),
+    /// ln(1 + e^(beta x)) / beta
+    Softplus(SoftplusSpec),
     /// 1 / (1 + e^-x)
     Sigmoid(Plain),
     /// Hyperbolic tangent.
@@ -461,8 +591,20 @@ fn avg_pool<const D: usize>(spec: &AvgPoolSpec) -> Result<Box<dyn Module>> {
 }
 
 fn norm<const D: usize>(spec: &NormSpec, channels: usize) -> Box<dyn Module> {
-    let layer = nn::BatchNorm::<D>::new(channels).eps(spec.eps.unwrap_or(1e-5));
-    Box::new(layer.momentum(spec.momentum.unwrap_or(0.1)))
+    let layer =
+        nn::BatchNorm::<D>::new(channels).eps(spec.eps.unwrap_or(1e-5)).affine(spec.affine.unwrap_or(true));
+    let layer = layer.momentum(spec.momentum.unwrap_or(0.1));
+    Box::new(layer.track_running_stats(spec.track_running_stats.unwrap_or(true)))
+}
+
+fn instance_norm<const D: usize>(spec: &NormSpec, channels: usize) -> Box<dyn Module> {
+    let layer = nn::InstanceNorm::<D>::new(channels).eps(spec.eps.unwrap_or(1e-5));
+    let layer = layer.momentum(spec.momentum.unwrap_or(0.1)).affine(spec.affine.unwrap_or(false));
+    Box::new(layer.track_running_stats(spec.track_running_stats.unwrap_or(false)))
+}
+
+fn activation(function: Function) -> Box<dyn Module> {
+    Box::new(nn::Activation::new(function))
 }
 
 impl LayerSpec {
@@ -498,6 +640,19 @@ impl LayerSpec {
             S::BatchNorm1d(spec) => norm::<1>(spec, channels),
             S::BatchNorm2d(spec) => norm::<2>(spec, channels),
             S::BatchNorm3d(spec) => norm::<3>(spec, channels),
+            S::GroupNorm(spec) => {
+                let layer = nn::GroupNorm::new(spec.num_groups, channels).eps(spec.eps.unwrap_or(1e-5));
+                Box::new(layer.affine(spec.affine.unwrap_or(true)))
+            }
+            S::InstanceNorm1d(spec) => instance_norm::<1>(spec, channels),
+            S::InstanceNorm2d(spec) => instance_norm::<2>(spec, channels),
+            S::InstanceNorm3d(spec) => instance_norm::<3>(spec, channels),
+            S::LayerNorm(spec) => {
+                let shape = spec.normalized_shape.clone().unwrap_or_else(|| x.shape()[1..].to_vec());
+                let layer = nn::LayerNorm::new(shape).eps(spec.eps.unwrap_or(1e-5));
+                let layer = layer.elementwise_affine(spec.elementwise_affine.unwrap_or(true));
+                Box::new(layer.bias(spec.bias.unwrap_or(true)))
+            }
             S::MaxPool1d(spec) => max_pool::<1>(spec)?,
             S::MaxPool2d(spec) => max_pool::<2>(spec)?,
             S::MaxPool3d(spec) => max_pool::<3>(spec)?,
@@ -525,17 +680,42 @@ impl LayerSpec {
                 let layer = nn::Linear::new(features, spec.out_features.unwrap_or(classes));
                 Box::new(layer.bias(spec.bias.unwrap_or(true)))
             }
-            S::Dropout(spec) if !(0.0..=1.0).contains(&spec.p) => {
+            S::Dropout(spec) | S::Dropout1d(spec) | S::Dropout2d(spec) | S::Dropout3d(spec)
+                if !(0.0..=1.0).contains(&spec.p) =>
+            {
                 return Err(Error::config(format!("p {} is not in 0..1", spec.p)));
             }
             S::Dropout(spec) => Box::new(nn::Dropout::new(spec.p)),
+            S::Dropout1d(spec) => Box::new(nn::Dropout1d::new(spec.p)),
+            S::Dropout2d(spec) => Box::new(nn::Dropout2d::new(spec.p)),
+            S::Dropout3d(spec) => Box::new(nn::Dropout3d::new(spec.p)),
             S::ReLU(_) => Box::new(nn::ReLU()),
             S::ReLU6(_) => Box::new(nn::ReLU6()),
-            S::GELU(_) => Box::new(nn::GELU()),
+            S::LeakyReLU(spec) => activation(Function::LeakyReLU(spec.negative_slope.unwrap_or(0.01))),
+            S::PReLU(spec) => Box::new(nn::PReLU::new(spec.num_parameters.unwrap_or(1))),
+            S::ELU(spec) => activation(Function::ELU(spec.alpha.unwrap_or(1.0))),
+            S::SELU(_) => Box::new(nn::SELU()),
+            S::GELU(spec) => match spec.approximate.as_deref() {
+                None | Some("none") => Box::new(nn::GELU()),
+                Some("tanh") => Box::new(nn::GELUTanh()),
+                Some(other) => {
+                    let text = format!("approximate {other:?}");
+                    return Err(Error::config(text).hint("give \"none\" or \"tanh\""));
+                }
+            },
             S::SiLU(_) => Box::new(nn::SiLU()),
             S::Hardswish(_) => Box::new(nn::Hardswish()),
+            S::Hardsigmoid(_) => Box::new(nn::Hardsigmoid()),
+            S::Hardtanh(spec) => {
+                activation(Function::Hardtanh(spec.min_val.unwrap_or(-1.0), spec.max_val.unwrap_or(1.0)))
+            }
+            S::Mish(_) => Box::new(nn::Mish()),
+            S::Softplus(spec) => {
+                let (beta, threshold) = (spec.beta.unwrap_or(1.0), spec.threshold.unwrap_or(20.0));
+                activation(Function::Softplus { beta, threshold })
+            }
             S::Sigmoid(_) => Box::new(nn::Sigmoid()),
-            S::Tanh(_) => Box::new(nn::Activation::new(Function::Tanh)),
+            S::Tanh(_) => Box::new(nn::Tanh()),
             S::ScaledTanh(_) => Box::new(nn::historic::ScaledTanh::new()),
             S::Subsample2d(_) => Box::new(nn::historic::Subsample2d::new(channels)),
             S::ConnectedConv2d(spec) if !(1..=1 << 16).contains(&spec.kernel_size) => {

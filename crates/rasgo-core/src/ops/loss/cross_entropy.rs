@@ -156,7 +156,7 @@ impl CrossEntropy {
             Reduction::None => dy.reshape([rows, 1])?,
             _ => (dy / total)?.reshape([1, 1])?,
         };
-        from_rows(((to_rows(x)?.softmax()? * mass)? - shares)? * dy, x.shape())
+        from_rows(((to_rows(x)?.softmax(1)? * mass)? - shares)? * dy, x.shape())
     }
 }
 
@@ -289,7 +289,7 @@ impl Tensor {
             }
             shares = (shares * weight.detach())?;
         }
-        let losses = (to_rows(self)?.log_softmax()? * shares)?.sum_axes(&[1], false)?.scale(-1.0)?;
+        let losses = (to_rows(self)?.log_softmax(1)? * shares)?.sum_axes(&[1], false)?.scale(-1.0)?;
         match options.reduction {
             Reduction::None => {
                 let axes = self.shape().iter().enumerate();

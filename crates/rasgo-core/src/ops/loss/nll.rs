@@ -139,7 +139,7 @@ impl Tensor {
     /// # use rasgo_core::{Tensor, ops::NllLossOptions};
     /// let logits = Tensor::from_vec(vec![0.0f32, 0.0, 0.0, 0.0], [1, 4])?;
     /// let target = Tensor::from_vec(vec![2i64], [1])?;
-    /// let loss = logits.log_softmax()?.nll_loss(&target, NllLossOptions::default())?;
+    /// let loss = logits.log_softmax(1)?.nll_loss(&target, NllLossOptions::default())?;
     /// assert!((loss.item::<f32>()? - 4f32.ln()).abs() < 1e-6);
     /// # Ok::<(), rasgo_core::Error>(())
     /// ```
@@ -204,7 +204,7 @@ mod tests {
         let (x, target) = (normal([3, 5], 1), Tensor::from_vec(vec![4i64, 0, 2], [3]).unwrap());
         let weight = normal([5], 2).square().unwrap();
         let options = NllLossOptions { weight: Some(weight.clone()), ignore_index: 0, ..Default::default() };
-        let found = x.log_softmax().unwrap().nll_loss(&target, options).unwrap().item::<f64>().unwrap();
+        let found = x.log_softmax(1).unwrap().nll_loss(&target, options).unwrap().item::<f64>().unwrap();
         let options =
             crate::ops::CrossEntropyOptions { weight: Some(weight), ignore_index: 0, ..Default::default() };
         let expected = x.cross_entropy(&target, options).unwrap().item::<f64>().unwrap();
