@@ -80,11 +80,11 @@ class Draw:
         """Few different values, so that equals are common."""
         return np.round(self.normal(shape) * 2) / 2
 
-    def odd(self, values, share=0.05):
-        """The same with some NaN, inf, -inf, 0 and -0 among them."""
+    def odd(self, values, share=0.05, among=(np.nan, np.inf, -np.inf, 0.0, -0.0)):
+        """The same with some NaN, inf, -inf, 0 and -0, or what else is given, among them."""
         values = np.array(values, dtype=np.float64)
         strange = self.rng.random(values.shape) < share
-        picks = self.rng.choice([np.nan, np.inf, -np.inf, 0.0, -0.0], size=values.shape)
+        picks = self.rng.choice(list(among), size=values.shape)
         return np.where(strange, picks, values)
 
 

@@ -29,7 +29,8 @@ pub(crate) struct Configuration {
     /// The peak of the learning rate [default: 0.01]
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = above_zero)]
     lr: Option<f64>,
-    /// The update rule: sgd (momentum 0.9, Nesterov), adam or adamw [default: adamw]
+    /// The update rule: sgd (momentum 0.9, Nesterov), adam, adamw, rmsprop, or muon for filters and matrices with adamw for
+    /// the rest [default: adamw]
     #[arg(long, value_name = "NAME")]
     optimizer: Option<OptimizerName>,
     /// How the learning rate goes over the run [default: one-cycle]
@@ -63,20 +64,31 @@ enum OptimizerName {
     Sgd,
     Adam,
     Adamw,
+    Rmsprop,
+    Muon,
 }
 
 impl OptimizerName {
     /// The rule of that name; the numbers are those of the rule before, where it has them.
     fn rule(self, before: Rule) -> Rule {
         let (betas, eps) = match before {
-            Rule::Adam { betas, eps } | Rule::AdamW { betas, eps } => (betas, eps),
+            Rule::Adam { betas, eps, .. }
+            | Rule::AdamW { betas, eps, .. }
+            | Rule::Muon { betas, eps, .. } => (betas, eps),
             _ => ((0.9, 0.999), 1e-8),
         };
+        let amsgrad = matches!(before, Rule::Adam { amsgrad: true, .. } | Rule::AdamW { amsgrad: true, .. });
         match (self, before) {
-            (OptimizerName::Sgd, Rule::Sgd { .. }) => before,
-            (OptimizerName::Sgd, _) => Rule::Sgd { momentum: 0.9, nesterov: true },
-            (OptimizerName::Adam, _) => Rule::Adam { betas, eps },
-            (OptimizerName::Adamw, _) => Rule::AdamW { betas, eps },
+            (OptimizerName::Sgd, Rule::Sgd { .. })
+            | (OptimizerName::Rmsprop, Rule::RmsProp { .. })
+            | (OptimizerName::Muon, Rule::Muon { .. }) => before,
+            (OptimizerName::Sgd, _) => Rule::Sgd { momentum: 0.9, dampening: 0.0, nesterov: true },
+            (OptimizerName::Adam, _) => Rule::Adam { betas, eps, amsgrad },
+            (OptimizerName::Adamw, _) => Rule::AdamW { betas, eps, amsgrad },
+            (OptimizerName::Rmsprop, _) => {
+                Rule::RmsProp { alpha: 0.99, eps: 1e-8, momentum: 0.0, centered: false }
+            }
+            (OptimizerName::Muon, _) => Rule::Muon { momentum: 0.95, nesterov: true, betas, eps },
         }
     }
 }

@@ -177,6 +177,36 @@ fn options_train_as_they_say_and_the_report_is_written() {
     assert_eq!(hash(Path::new(&place.path("again"))), hash(Path::new(&place.path("options"))));
 }
 
+#[test]
+fn every_optimizer_trains_and_leaves_its_numbers_in_the_configuration() {
+    let place = Place::new();
+    for (name, parts) in [
+        ("rmsprop", ["name = \"rmsprop\"", "alpha = 0.99"]),
+        // The betas are those of the default, AdamW.
+        ("muon", ["name = \"muon\"", "betas = [0.9, 0.99]"]),
+    ] {
+        let mut arguments = place.train(name);
+        arguments.extend(["--optimizer", name, "--lr", "0.003"].map(String::from));
+        let output = run(&as_str(&arguments));
+        assert!(output.status.success(), "{}", error_of(&output));
+        let path = Path::new(&place.path(name)).join("config.toml");
+        let config = fs::read_to_string(&path).unwrap();
+        for part in parts {
+            assert!(config.contains(part), "{part}: {config}");
+        }
+        // A number that the rule does not have.
+        let wrong = config.replace("[optimizer]\n", "[optimizer]\ndampening = 0.1\n");
+        let (file, out) = (place.path("wrong.toml"), place.path("wrong"));
+        fs::write(&file, wrong).unwrap();
+        let output = run(&["train", "--config", &file, "--out", &out]);
+        assert!(
+            output.status.code() == Some(1) && error_of(&output).contains("dampening"),
+            "{}",
+            error_of(&output)
+        );
+    }
+}
+
 /// A case for [`refused`]: arguments, exit code, what the error says.
 type Case<'a> = (&'a [&'a str], i32, &'a str);
 

@@ -60,13 +60,13 @@ pub(crate) fn call_site() -> Option<&'static Location<'static>> {
     FRAMES.with(|frames| frames.borrow().first().map(|frame| frame.at))
 }
 
-/// Adds the innermost layer to an error, and the line that called the outermost.
+/// Adds the innermost layer to an error, and puts the line that called the outermost in the place of a line within it.
 pub fn annotate(mut error: Error) -> Error {
     if let Some(layer) = current() {
         error = error.layer(&*layer);
     }
     match call_site() {
-        Some(at) => error.at(at),
+        Some(at) => error.moved_to(at),
         None => error,
     }
 }

@@ -9,7 +9,7 @@ use crate::transcendental as fast;
 ///
 /// The transcendental functions come from the `libm` crate, which is the same code on every platform; the
 /// platform's own would make weights depend on the machine's C library. For `f32`, `exp`, `exp_m1`, `tanh` and
-/// `erf` are polynomials of our own, which vectorise; their errors are a few units of the last place.
+/// `normal_cdf` are polynomials of our own, which vectorise; their errors are a few units of the last place.
 pub trait Float:
     Copy
     + Default
@@ -75,6 +75,10 @@ pub trait Float:
     fn tanh(self) -> Self;
     /// Error function.
     fn erf(self) -> Self;
+    /// The normal distribution function, `(1 + erf(x / sqrt 2)) / 2`.
+    fn normal_cdf(self) -> Self;
+    /// `(1 + tanh x) / 2`, the logistic function of `2 x`.
+    fn half_tanh(self) -> Self;
     /// Power.
     fn powf(self, exponent: Self) -> Self;
     /// Whether the value is NaN.
@@ -86,7 +90,7 @@ pub trait Float:
 }
 
 macro_rules! float {
-    ($t:ident, $as_f32:expr, $as_f32_mut:expr, $exp:path, $exp_m1:path, $ln:path, $ln_1p:path, $tanh:path, $erf:path, $pow:path, $log2:path, $log10:path, $sin:path, $cos:path) => {
+    ($t:ident, $as_f32:expr, $as_f32_mut:expr, $exp:path, $exp_m1:path, $ln:path, $ln_1p:path, $tanh:path, $erf:path, $cdf:path, $half_tanh:path, $pow:path, $log2:path, $log10:path, $sin:path, $cos:path) => {
         impl Float for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -139,6 +143,14 @@ macro_rules! float {
             #[inline(always)]
             fn erf(self) -> Self {
                 $erf(self)
+            }
+            #[inline(always)]
+            fn normal_cdf(self) -> Self {
+                $cdf(self)
+            }
+            #[inline(always)]
+            fn half_tanh(self) -> Self {
+                $half_tanh(self)
             }
             #[inline(always)]
             fn powf(self, exponent: Self) -> Self {
@@ -202,7 +214,9 @@ float!(
     libm::logf,
     libm::log1pf,
     fast::tanh,
-    fast::erf,
+    libm::erff,
+    fast::normal_cdf,
+    fast::half_tanh,
     libm::powf,
     libm::log2f,
     libm::log10f,
@@ -219,9 +233,23 @@ float!(
     libm::log1p,
     libm::tanh,
     libm::erf,
+    normal_cdf_f64,
+    half_tanh_f64,
     libm::pow,
     libm::log2,
     libm::log10,
     libm::sin,
     libm::cos
 );
+
+/// As PyTorch computes it, so that far below 0, where the sum cancels, the two agree.
+#[inline(always)]
+fn normal_cdf_f64(x: f64) -> f64 {
+    0.5 * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2))
+}
+
+/// As PyTorch computes it; see above.
+#[inline(always)]
+fn half_tanh_f64(x: f64) -> f64 {
+    0.5 * (1.0 + libm::tanh(x))
+}

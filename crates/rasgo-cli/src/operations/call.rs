@@ -205,12 +205,16 @@ impl<'a> Call<'a> {
         match values.len() {
             1 => axes[3 - dims..].fill(values[0]),
             n if n == dims => axes[3 - dims..].copy_from_slice(&values),
-            n => {
-                let text = format!("--{} has {n} values for {dims} axes", name.replace('_', "-"));
-                return Err(Error::argument(text).op(self.name()).hint("give one, or one for each axis"));
-            }
+            n => return Err(self.wrong_count(name, n)),
         }
         Ok(Some(axes))
+    }
+
+    /// The error of an attribute whose values are neither one nor one for each axis.
+    pub(crate) fn wrong_count(&self, name: &str, count: usize) -> Error {
+        Error::argument(format!("--{} has {count} values", name.replace('_', "-")))
+            .op(self.name())
+            .hint("give one, or one for each axis")
     }
 
     /// A word.

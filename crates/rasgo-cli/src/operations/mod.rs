@@ -9,7 +9,11 @@ mod attribute;
 mod call;
 mod conv;
 mod linear;
+mod loss;
+mod norm;
 mod pool;
+mod resize;
+mod unfold;
 
 pub(crate) use attribute::{Attribute, Given};
 pub(crate) use call::Call;
@@ -53,10 +57,14 @@ impl Operation {
 pub(crate) fn all() -> Vec<Operation> {
     let families = [
         activation::operations(),
-        algebra::operations(),
         conv::operations(),
         linear::operations(),
+        loss::operations(),
         pool::operations(),
+        unfold::operations(),
+        resize::operations(),
+        algebra::operations(),
+        norm::operations(),
     ];
     let mut all: Vec<Operation> = families.into_iter().flatten().collect();
     all.sort_by_key(|operation| operation.name);

@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn what_is_not_chosen_does_not_spoil_the_gradient() {
         let x = Tensor::from_vec(vec![0.0f32, 4.0], [2]).unwrap().requires_grad();
-        let y = x.gt(0.0).unwrap().where_(&x.clone().sqrt().unwrap(), 0.0).unwrap();
+        let y = x.gt(0.0).unwrap().where_(x.clone().sqrt().unwrap(), 0.0).unwrap();
         let grads = y.sum().unwrap().backward().unwrap();
         // As in PyTorch: 0 * inf at the root is NaN, the choice itself passes 0.
         let dx = grads.get(&x).unwrap().to_vec::<f32>().unwrap();

@@ -161,7 +161,7 @@ impl Tensor {
         let product = if columns == 2 {
             // One matrix on the right: all rows of the batch are rows of one product.
             let flat = left.flatten_axes(0, -2)?;
-            let one = MatMul { trans_a: false, trans_b: false, name: "matmul" };
+            let one = MatMul { trans_a: false, trans_b: false };
             let mut shape = left.shape().to_vec();
             shape[rows - 1] = right.shape()[1];
             apply(one, [flat, right])?.reshape(shape)?

@@ -8,23 +8,32 @@ mod cat;
 mod choose;
 mod compare;
 mod conv;
-mod cross_entropy;
 mod dropout;
+mod embedding;
 mod flip;
+mod group_norm;
 mod index;
+mod interpolate;
 mod linear;
+mod loss;
 mod math;
 mod matmul;
 mod narrow;
+mod norm_grad;
 mod one_hot;
 mod operand;
 mod order;
+mod pad;
 mod permute;
+mod pixel_shuffle;
 mod pool;
+mod prelu;
 mod reduce;
 mod reshape;
+mod sided;
 mod softmax;
 mod unary;
+mod unfold;
 mod with_number;
 
 #[cfg(test)]
@@ -32,11 +41,18 @@ mod grad_check;
 
 pub use batch_norm::{BatchNormOptions, BatchNormOutput, PoolAfter};
 pub use binary::binary;
-pub use conv::ConvOptions;
-pub use cross_entropy::CrossEntropyOptions;
+pub use conv::{ConvOptions, ConvTransposeOptions};
+pub use group_norm::RunningStatistics;
+pub use interpolate::{InterpolateMode, InterpolateOptions, InterpolateTo};
+pub use loss::{
+    BceWithLogitsOptions, CrossEntropyOptions, DiceLossOptions, FocalLossOptions, KlDivOptions, LossOptions,
+    NllLossOptions, Reduction,
+};
 pub(crate) use math::negative;
 pub use operand::Operand;
-pub use pool::PoolOptions;
+pub use pad::PadMode;
+pub use pool::{AvgPoolOptions, MaxPoolOptions, MaxUnpoolOptions};
+pub use unfold::UnfoldOptions;
 pub(crate) use with_number::with_number;
 
 use crate::error::{Error, Result};
@@ -111,6 +127,20 @@ pub(crate) fn expect_sizes(axis: &str, sizes: &[usize]) -> Result<()> {
     match sizes.iter().find(|&&size| size > MOST) {
         Some(size) => Err(Error::argument(format!("{size} along {axis}; {MOST} is the most"))),
         None => Ok(()),
+    }
+}
+
+/// What the spatial axes of (N, C, …) are called; of fewer than three the last are there.
+pub(crate) const AXES: [&str; 3] = ["depth", "height", "width"];
+
+/// Checks one axis of a window that slides.
+pub(crate) fn expect_window(along: &str, kernel: usize, stride: usize, dilation: usize) -> Result<()> {
+    match kernel == 0 || stride == 0 || dilation == 0 {
+        true => Err(Error::argument(format!(
+            "kernel {kernel}, stride {stride} and dilation {dilation} along {along} must be 1 or more"
+        ))
+        .hint("1 is the least of each: a window of one cell, at every place, without gaps")),
+        false => Ok(()),
     }
 }
 
@@ -200,6 +230,6 @@ fn numbers_fit(dtype: DType, number: f64) -> Result<()> {
 /// The error of a gradient rule that has no gradient itself.
 fn no_second_gradient() -> Error {
     Error::new(crate::ErrorKind::State, "this gradient has no gradient of its own").hint(
-        "second gradients exist for compositions of convolution, linear, arithmetic and average pooling",
+        "most operations have second gradients; of those that run several layers in one pass call the separate ones",
     )
 }

@@ -68,7 +68,7 @@ fn sizes_of(sizes: &[isize], elements: usize) -> Result<Vec<usize>> {
             let text = format!("the size -1 of {sizes:?} could be any, as the others have the product 0");
             return Err(Error::shape(text).hint("give it as a number"));
         }
-        if elements % product != 0 {
+        if !elements.is_multiple_of(product) {
             let text =
                 format!("{elements} elements are no multiple of {product}, the other sizes of {sizes:?}");
             return Err(Error::shape(text));

@@ -23,5 +23,5 @@ pub use function::{Function, function, function_in_place};
 pub use number::Number;
 pub use select::{Strided, select};
 pub use strided::{binary_broadcast, copy_strided};
-pub use unary::{Unary, unary, unary_in_place};
+pub use unary::{SELU_ALPHA, SELU_SCALE, Unary, unary, unary_in_place};
 pub use unary_grad::{GradReads, unary_grad, unary_grad_in_place};

@@ -2,7 +2,7 @@ use super::*;
 use crate::Float;
 use crate::checks::{assert_close, numbers, poison, same_everywhere, wide};
 
-const OPS: [Unary; 15] = [
+const OPS: [Unary; 21] = [
     Unary::Relu,
     Unary::Relu6,
     Unary::LeakyRelu(0.1),
@@ -16,7 +16,13 @@ const OPS: [Unary; 15] = [
     Unary::Hardsigmoid,
     Unary::Sigmoid,
     Unary::Tanh,
-    Unary::Softplus,
+    Unary::Softplus { beta: 1.0, threshold: 20.0 },
+    Unary::Softplus { beta: 2.5, threshold: 200.0 },
+    Unary::Logsigmoid,
+    Unary::Selu,
+    Unary::Celu(0.6),
+    Unary::Celu(-1.5),
+    Unary::Hardtanh(-0.7, 2.1),
     Unary::Mish,
 ];
 
@@ -54,8 +60,14 @@ fn exact(op: Unary, x: f64) -> f64 {
         Unary::Hardsigmoid => (x + 3.0).clamp(0.0, 6.0) / 6.0,
         Unary::Sigmoid => sigmoid(x),
         Unary::Tanh => x.tanh(),
-        Unary::Softplus => x.exp().ln_1p(),
+        Unary::Softplus { beta, .. } => (beta * x).exp().ln_1p() / beta,
+        Unary::Logsigmoid => -(-x).exp().ln_1p(),
+        Unary::Selu if x > 0.0 => SELU_SCALE * x,
+        Unary::Selu => SELU_SCALE * SELU_ALPHA * (x.exp() - 1.0),
+        Unary::Celu(_) if x > 0.0 => x,
+        Unary::Celu(a) => a * ((x / a).exp() - 1.0),
         Unary::Mish => x * x.exp().ln_1p().tanh(),
+        Unary::Hardtanh(low, high) => x.clamp(low, high),
     }
 }
 
@@ -136,7 +148,14 @@ fn nan_goes_through_every_function() {
 #[test]
 fn saturating_functions_stay_finite_far_out() {
     for x in [-1e4f32, -200.0, -95.0, 95.0, 200.0, 1e4] {
-        for op in [Unary::Silu, Unary::Sigmoid, Unary::Tanh, Unary::Softplus, Unary::Mish, Unary::Elu(1.0)] {
+        for op in [
+            Unary::Silu,
+            Unary::Sigmoid,
+            Unary::Tanh,
+            Unary::Softplus { beta: 1.0, threshold: 20.0 },
+            Unary::Mish,
+            Unary::Elu(1.0),
+        ] {
             let mut dst = [0.0];
             unary(op, &[x], &mut dst);
             assert_close(

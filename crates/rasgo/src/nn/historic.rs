@@ -4,7 +4,7 @@
 //! network*, NIPS 1989 (printed 1990).
 
 use rasgo_core::op::Window;
-use rasgo_core::ops::{ConvOptions, PoolOptions};
+use rasgo_core::ops::{AvgPoolOptions, ConvOptions};
 use rasgo_core::{Result, Tensor};
 use rasgo_derive::Module;
 
@@ -65,7 +65,7 @@ impl Module for Subsample2d {
         let window = Window { kernel: Some([1, 2, 2]), stride: [1, 2, 2], dilation: [1; 3] };
         self.name.run(Some(window), || {
             let channels = [1, self.weight.shape()[0], 1, 1];
-            let mean = x.avg_pool(&PoolOptions::new([1, 2, 2]))?;
+            let mean = x.avg_pool(&AvgPoolOptions::new([1, 2, 2]))?;
             let (weight, bias) =
                 (self.weight.tensor().reshape(channels)?, self.bias.tensor().reshape(channels)?);
             mean * &weight + &bias

@@ -58,6 +58,11 @@ impl Parameter {
         &self.shape
     }
 
+    /// What its random numbers follow from.
+    pub(crate) fn key(&self) -> Key {
+        self.key
+    }
+
     /// The values, to be used in a forward: a leaf for gradients unless the parameter is frozen.
     pub fn tensor(&self) -> Tensor {
         if SHAPE_ONLY.get() {
@@ -262,10 +267,20 @@ impl LayerName {
     /// Runs a layer's forward inside its scope, and tells an observer what came out.
     #[track_caller]
     pub fn run(&self, window: Option<Window>, forward: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
+        Ok(self.run_with(window, || Ok((forward()?, ())))?.0)
+    }
+
+    /// As [`run`](Self::run), of a layer that gives something besides its output.
+    #[track_caller]
+    pub fn run_with<R>(
+        &self,
+        window: Option<Window>,
+        forward: impl FnOnce() -> Result<(Tensor, R)>,
+    ) -> Result<(Tensor, R)> {
         let _scope = self.enter();
-        let output = forward().map_err(scope::annotate)?;
+        let (output, rest) = forward().map_err(scope::annotate)?;
         notify(|| Event::Layer { path: self.path(), kind: self.kind, output: output.clone(), window });
-        Ok(output)
+        Ok((output, rest))
     }
 }
 

@@ -90,7 +90,7 @@ impl Default for TrainConfig {
             label_smoothing: 0.05,
             held_out: None,
             seed: 0,
-            optimizer: Rule::AdamW { betas: (0.9, 0.99), eps: 1e-8 },
+            optimizer: Rule::AdamW { betas: (0.9, 0.99), eps: 1e-8, amsgrad: false },
             augment: AugmentConfig::default(),
         }
     }

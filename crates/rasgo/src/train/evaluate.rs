@@ -67,7 +67,7 @@ pub fn evaluate(network: &dyn Module, loader: &Loader) -> Result<Evaluation> {
         }
         loss += f64::from(logits.cross_entropy(&target, Default::default())?.item::<f32>()?) * size as f64;
         let guesses = logits.argmax(1, false)?;
-        let rows = logits.softmax()?;
+        let rows = logits.softmax(1)?;
         let rows = rows.as_slice::<f32>()?.chunks_exact(classes);
         let pairs = target.as_slice::<i64>()?.iter().zip(guesses.as_slice::<i64>()?);
         for (i, ((&class, &prediction), row)) in pairs.zip(rows).enumerate() {

@@ -103,7 +103,7 @@ impl SavedModel {
     /// The probabilities of the classes for an image tensor (C, H, W).
     pub fn predict(&self, image: &Tensor) -> Result<Vec<f32>> {
         let batch = batch_of(std::slice::from_ref(image), Some(&self.info.normalize))?;
-        no_grad(|| self.network.forward(batch)?.softmax()?.to_vec())
+        no_grad(|| self.network.forward(batch)?.softmax(1)?.to_vec())
     }
 
     /// The probabilities of the classes for an image file of any size and mode.

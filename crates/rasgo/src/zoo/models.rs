@@ -4,8 +4,8 @@ use rasgo_core::{Error, Result};
 
 use super::Architecture;
 use super::layer::{
-    AdaptiveSpec, Axes, ConnectedSpec, ConvSpec, DropoutSpec, LayerSpec, LinearSpec, NormSpec, PaddingSpec,
-    Plain, PoolSpec,
+    AdaptiveAxes, AdaptiveAxis, AdaptiveSpec, Axes, ConnectedSpec, ConvSpec, DropoutSpec, LayerSpec,
+    LinearSpec, MaxPoolSpec, NormSpec, PaddingSpec, Plain,
 };
 
 /// A model of the zoo.
@@ -116,6 +116,7 @@ fn conv(out_channels: usize, kernel_size: usize, padding: usize) -> ConvSpec {
         stride: None,
         padding: (padding > 0).then_some(PaddingSpec::Axes(Axes::One(padding))),
         dilation: None,
+        padding_mode: None,
         groups: None,
         bias: None,
     }
@@ -123,12 +124,7 @@ fn conv(out_channels: usize, kernel_size: usize, padding: usize) -> ConvSpec {
 
 fn max_pool(kernel_size: usize, stride: Option<usize>) -> LayerSpec {
     let stride = stride.map(Axes::One);
-    LayerSpec::MaxPool2d(PoolSpec {
-        kernel_size: Axes::One(kernel_size),
-        stride,
-        padding: None,
-        ceil_mode: None,
-    })
+    LayerSpec::MaxPool2d(MaxPoolSpec { stride, ..MaxPoolSpec::new(Axes::One(kernel_size)) })
 }
 
 fn relu() -> LayerSpec {
@@ -144,7 +140,8 @@ fn linear(out_features: impl Into<Option<usize>>) -> LayerSpec {
 }
 
 fn average_to(size: usize) -> LayerSpec {
-    LayerSpec::AdaptiveAvgPool2d(AdaptiveSpec { output_size: Axes::One(size) })
+    let output_size = AdaptiveAxes::One(AdaptiveAxis::Size(size));
+    LayerSpec::AdaptiveAvgPool2d(AdaptiveSpec { output_size })
 }
 
 /// Convolution without bias, normalisation, ReLU.
