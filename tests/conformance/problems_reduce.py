@@ -81,12 +81,10 @@ def moments(draw, name):
     if draw.flag(0.1):
         x = np.full(shape, 1.5)
     correction = draw.choice([None, 0, 1, 2, 0.5, 9])
-    # With no more elements than the correction PyTorch warns, and its gradient divides by 0 or less (and is infinite
-    # without dim); only the value is compared. One element less one is so common that its NaN is.
-    reduced = range(len(shape)) if dim is None else {axis % max(len(shape), 1) for axis in dim}
-    count = np.prod([shape[axis] for axis in reduced if axis < len(shape)])
+    # With fewer elements than the correction PyTorch warns, and without dim its gradient is infinite: only the value is
+    # compared.
     less = 1 if correction is None else correction
-    constants = ("input",) if count <= less and (count, less) != (1, 1) else ()
+    constants = ("input",) if dim is None and np.prod(shape) < less else ()
     return Problem(
         {"input": x},
         {"dim": dim, "correction": correction, "keepdim": keep(draw, dim)},

@@ -17,13 +17,10 @@ use crate::tensor::Tensor;
 struct Extreme {
     gone: Vec<bool>,
     largest: bool,
-    /// Whether it is PyTorch's `max()` of all elements, where a NaN's gradient goes to the NaNs; that of `amax` goes to
-    /// all as NaN.
-    whole: bool,
-}
-
-fn name(largest: bool) -> &'static str {
-    if largest { "amax" } else { "amin" }
+    name: &'static str,
+    /// Whether the gradient of a NaN goes to the NaNs, as of PyTorch's `max()` of all elements; of `amax` it goes, as a
+    /// NaN, to all.
+    nans_share: bool,
 }
 
 /// The error of an extreme of nothing.
@@ -37,11 +34,7 @@ fn expect_some(shape: &Shape, gone: &[bool]) -> Result<()> {
 
 impl Op for Extreme {
     fn name(&self) -> &'static str {
-        match (self.whole, self.largest) {
-            (true, true) => "max",
-            (true, false) => "min",
-            (false, largest) => name(largest),
-        }
+        self.name
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
@@ -73,7 +66,7 @@ impl Op for Extreme {
         // All that are equal to the extreme have the same share.
         let (x, y) = (saved.input(0), saved.output(0));
         let mut equal = x.eq(&y)?;
-        if self.whole {
+        if self.nans_share {
             equal = equal.logical_or(&x.isnan()?.logical_and(&y.isnan()?)?)?;
         }
         let equal = equal.to_dtype(dy.dtype())?;
@@ -144,23 +137,29 @@ impl Tensor {
     #[track_caller]
     fn extreme(&self, axes: &[isize], keep: bool, largest: bool) -> Result<Tensor> {
         let at = Location::caller();
-        let gone = marks(axes, self.shape().len()).map_err(|error| error.op(name(largest)).at(at))?;
-        let op = Extreme { gone: gone.clone(), largest, whole: false };
+        let name = if largest { "amax" } else { "amin" };
+        let gone = marks(axes, self.shape().len()).map_err(|error| error.op(name).at(at))?;
+        let op = Extreme { gone: gone.clone(), largest, name, nans_share: false };
         finish(apply(op, [self.clone()])?, &gone, keep)
+    }
+
+    /// The largest over axes that are known to be there, where NaNs share the gradient of a NaN.
+    #[track_caller]
+    pub(super) fn largest(&self, gone: &[bool], name: &'static str) -> Result<Tensor> {
+        apply(Extreme { gone: gone.to_vec(), largest: true, name, nans_share: true }, [self.clone()])
     }
 
     /// The largest of all elements, a scalar. Equal ones share the gradient, and so do NaNs.
     #[track_caller]
     pub fn max_all(&self) -> Result<Tensor> {
-        let gone = vec![true; self.shape().len()];
-        apply(Extreme { gone, largest: true, whole: true }, [self.clone()])?.reshape([])
+        self.largest(&vec![true; self.shape().len()], "max")?.reshape([])
     }
 
     /// The smallest of all elements, a scalar. Equal ones share the gradient, and so do NaNs.
     #[track_caller]
     pub fn min_all(&self) -> Result<Tensor> {
         let gone = vec![true; self.shape().len()];
-        apply(Extreme { gone, largest: false, whole: true }, [self.clone()])?.reshape([])
+        apply(Extreme { gone, largest: false, name: "min", nans_share: true }, [self.clone()])?.reshape([])
     }
 
     /// The largest along an axis and where it stands (i64): the first of equals, to which the gradient goes.
