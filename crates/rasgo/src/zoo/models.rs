@@ -40,8 +40,21 @@ impl Model {
     }
 }
 
-/// The model that `rasgo train` takes without being told.
+/// The model that `rasgo train` takes for images without being told.
 pub const DEFAULT: &str = "rasgo-small";
+
+/// Its kin for sequences and video.
+const DEFAULT_1D: &str = "rasgo-small-1d";
+const DEFAULT_3D: &str = "rasgo-small-3d";
+
+/// The model that `rasgo train` takes, without being told, for samples of that shape.
+pub fn default_for(shape: &[usize]) -> &'static str {
+    match shape.len() {
+        2 => DEFAULT_1D,
+        4 => DEFAULT_3D,
+        _ => DEFAULT,
+    }
+}
 
 /// Every model of the zoo.
 pub fn models() -> &'static [Model] {
@@ -53,6 +66,20 @@ pub fn models() -> &'static [Model] {
             input: MNIST,
             classes: 10,
             layers: small,
+        },
+        Model {
+            name: DEFAULT_1D,
+            about: "five convolutions over time with batch norm, for sequences: the default for (C, L)",
+            input: &[1, 128],
+            classes: 10,
+            layers: small_1d,
+        },
+        Model {
+            name: DEFAULT_3D,
+            about: "five convolutions over time and space with batch norm, for small videos: the default for (C, D, H, W)",
+            input: &[1, 8, 28, 28],
+            classes: 10,
+            layers: small_3d,
         },
         Model {
             name: "mlp",
@@ -121,14 +148,13 @@ fn conv(out_channels: usize, kernel_size: usize, padding: usize) -> ConvSpec {
     }
 }
 
-fn max_pool(kernel_size: usize, stride: Option<usize>) -> LayerSpec {
+fn window(kernel_size: usize, stride: Option<usize>) -> PoolSpec {
     let stride = stride.map(Axes::One);
-    LayerSpec::MaxPool2d(PoolSpec {
-        kernel_size: Axes::One(kernel_size),
-        stride,
-        padding: None,
-        ceil_mode: None,
-    })
+    PoolSpec { kernel_size: Axes::One(kernel_size), stride, padding: None, ceil_mode: None }
+}
+
+fn max_pool(kernel_size: usize, stride: Option<usize>) -> LayerSpec {
+    LayerSpec::MaxPool2d(window(kernel_size, stride))
 }
 
 fn relu() -> LayerSpec {
@@ -166,6 +192,53 @@ fn small(model: &mut Architecture) {
     model.backbone.extend(conv_norm_relu(64, 3, 1));
     model.backbone.extend(conv_norm_relu(64, 3, 1));
     model.head = vec![average_to(1), flatten(), linear(None)];
+}
+
+/// The same idea along one axis. Maps halve three times, so that the last layer sees 133 steps.
+fn small_1d(model: &mut Architecture) {
+    let conv_norm_relu = |channels: usize, kernel_size: usize, stride: Option<usize>| {
+        let spec = ConvSpec {
+            bias: Some(false),
+            stride: stride.map(Axes::One),
+            ..conv(channels, kernel_size, kernel_size / 2)
+        };
+        [LayerSpec::Conv1d(spec), LayerSpec::BatchNorm1d(NormSpec::default()), relu()]
+    };
+    let pool = || LayerSpec::MaxPool1d(window(2, None));
+    model.backbone.extend(conv_norm_relu(16, 7, Some(2)));
+    model.backbone.extend(conv_norm_relu(32, 5, None));
+    model.backbone.push(pool());
+    model.backbone.extend(conv_norm_relu(32, 5, None));
+    model.backbone.push(pool());
+    model.backbone.extend(conv_norm_relu(64, 5, None));
+    model.backbone.extend(conv_norm_relu(64, 5, None));
+    let average = LayerSpec::AdaptiveAvgPool1d(AdaptiveSpec { output_size: Axes::One(1) });
+    model.head = vec![average, flatten(), linear(None)];
+}
+
+/// And over time and space. Frames halve at once; time stays as long as it is, for few frames are usual.
+fn small_3d(model: &mut Architecture) {
+    let conv_norm_relu = |channels: usize, spec: ConvSpec| {
+        let spec = ConvSpec { out_channels: channels, bias: Some(false), ..spec };
+        [LayerSpec::Conv3d(spec), LayerSpec::BatchNorm3d(NormSpec::default()), relu()]
+    };
+    let first = ConvSpec {
+        kernel_size: Axes::Each(vec![3, 5, 5]),
+        stride: Some(Axes::Each(vec![1, 2, 2])),
+        padding: Some(PaddingSpec::Axes(Axes::Each(vec![1, 2, 2]))),
+        ..conv(0, 3, 1)
+    };
+    let pool =
+        || LayerSpec::MaxPool3d(PoolSpec { kernel_size: Axes::Each(vec![1, 2, 2]), ..window(2, None) });
+    model.backbone.extend(conv_norm_relu(8, first));
+    model.backbone.extend(conv_norm_relu(16, conv(0, 3, 1)));
+    model.backbone.push(pool());
+    model.backbone.extend(conv_norm_relu(32, conv(0, 3, 1)));
+    model.backbone.push(pool());
+    model.backbone.extend(conv_norm_relu(64, conv(0, 3, 1)));
+    model.backbone.extend(conv_norm_relu(64, conv(0, 3, 1)));
+    let average = LayerSpec::AdaptiveAvgPool3d(AdaptiveSpec { output_size: Axes::One(1) });
+    model.head = vec![average, flatten(), linear(None)];
 }
 
 /// 784-256-128-10 with ReLU between.
