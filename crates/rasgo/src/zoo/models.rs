@@ -194,7 +194,7 @@ fn small(model: &mut Architecture) {
     model.head = vec![average_to(1), flatten(), linear(None)];
 }
 
-/// The same idea along one axis. Maps halve three times, so that the last layer sees 133 steps.
+/// The same idea along one axis. Maps halve three times, so that the last layer sees 101 steps.
 fn small_1d(model: &mut Architecture) {
     let conv_norm_relu = |channels: usize, kernel_size: usize, stride: Option<usize>| {
         let spec = ConvSpec {
@@ -372,7 +372,7 @@ mod tests {
 
     #[test]
     fn each_row_of_a_batch_is_predicted_to_the_bit_as_alone() {
-        for name in [DEFAULT, "lecture", "lenet5", "mlp", "lecun1990"] {
+        for name in [DEFAULT, DEFAULT_1D, DEFAULT_3D, "lecture", "lenet5", "mlp", "lecun1990"] {
             let model = named(name).unwrap();
             let mut network = model.architecture().build().unwrap();
             network.eval();
