@@ -54,8 +54,8 @@ impl Dataset for Melodies {
         let begin = BLOCK * key.below(0, ((LENGTH - 3 * NOTE) / BLOCK + 1) as u64) as usize;
         for (place, note) in ORDERS[label].into_iter().enumerate() {
             let position = 1 + 3 * note as u64;
-            let cycles = [0.05, 0.08, 0.13][note] * between(position, 0.9, 1.1);
-            let (phase, strength) = (between(position + 1, 0.0, 1.0), between(position + 2, 1.0, 1.8));
+            let cycles = [0.06, 0.09, 0.13][note] * between(position, 0.9, 1.1);
+            let (phase, strength) = (between(position + 1, 0.0, 1.0), between(position + 2, 0.5, 1.0));
             for (i, value) in series[begin + place * NOTE..][..NOTE].iter_mut().enumerate() {
                 *value += (strength * (TAU * (cycles * i as f64 + phase)).sin()) as f32;
             }

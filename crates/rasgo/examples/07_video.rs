@@ -132,14 +132,14 @@ fn main() -> Result<()> {
         && flag == "--write"
     {
         let path = Path::new(folder).join("digits.safetensors");
-        write(&videos(6_000, 2_000, true)?, &path)?;
+        write(&videos(4_000, 2_000, true)?, &path)?;
         println!("written: {}", path.display());
         return Ok(());
     }
     for (in_order, what) in [(true, "in order"), (false, "frames shuffled")] {
         let start = Instant::now();
         let folder = format!("runs/example-{}-{}", std::process::id(), what.replace(' ', "-"));
-        let accuracy = train_and_test(videos(6_000, 2_000, in_order)?, 4, Path::new(&folder))?;
+        let accuracy = train_and_test(videos(4_000, 2_000, in_order)?, 3, Path::new(&folder))?;
         let seconds = start.elapsed().as_secs_f64();
         println!(
             "{what}: {:.2} % of the test videos, {seconds:.1} s; the run is in {folder}",
