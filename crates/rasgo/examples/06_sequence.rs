@@ -6,14 +6,13 @@
 //! With `--write DIR` the data is written, for `rasgo train DIR/melodies.safetensors`.
 #![allow(clippy::print_stdout, reason = "an example talks to a person")]
 
-use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rasgo::data::Splits;
-use rasgo::formats::{Disk, safetensors};
+use rasgo::formats::Disk;
 use rasgo::prelude::*;
 use rasgo::random::Key;
 
@@ -77,7 +76,7 @@ impl Dataset for Melodies {
 }
 
 /// Series to train on and others to test on; another seed draws others.
-fn melodies(train: usize, test: usize, in_order: bool) -> Splits {
+pub(crate) fn melodies(train: usize, test: usize, in_order: bool) -> Splits {
     Splits {
         train: Melodies::new(1, train, in_order),
         test: Some(Melodies::new(2, test, in_order)),
@@ -86,30 +85,10 @@ fn melodies(train: usize, test: usize, in_order: bool) -> Splits {
 }
 
 /// Trains the zoo's model for sequences; the share of the test series whose class it finds.
-fn train_and_test(data: Splits, epochs: u64, folder: &Path) -> Result<f64> {
+pub(crate) fn train_and_test(data: Splits, epochs: u64, folder: &Path) -> Result<f64> {
     let config = TrainConfig { data: "melodies".to_string(), epochs, ..TrainConfig::default() };
     let outcome = Trainer::new().data(data).run(&config, folder, &mut train::Silent)?;
     Ok(outcome.test.expect("there are test series").accuracy)
-}
-
-/// All samples of a part as x and y.
-fn arrays(data: &dyn Dataset) -> Result<(Tensor, Tensor)> {
-    let mut values = Vec::new();
-    for i in 0..data.len() {
-        values.extend(data.get(i)?.input.to_vec::<f32>()?);
-    }
-    let shape: Vec<usize> = [&[data.len()], &data.shape()[..]].concat();
-    Ok((Tensor::from_vec(values, shape)?, Tensor::from_vec(data.labels()?, [data.len()])?))
-}
-
-/// Writes the data as one file.
-fn write(data: &Splits, path: &Path) -> Result<()> {
-    let (x, y) = arrays(&*data.train)?;
-    let (x_test, y_test) = arrays(&**data.test.as_ref().expect("there are test series"))?;
-    let tensors = [("x", x), ("y", y), ("x_test", x_test), ("y_test", y_test)];
-    let classes = serde_json::json!(data.train.classes()).to_string();
-    let metadata = BTreeMap::from([("classes".to_string(), classes)]);
-    safetensors::save(&Disk::default(), path, &tensors.map(|(name, x)| (name.to_string(), x)), &metadata)
 }
 
 fn main() -> Result<()> {
@@ -118,7 +97,7 @@ fn main() -> Result<()> {
         && flag == "--write"
     {
         let path = Path::new(folder).join("melodies.safetensors");
-        write(&melodies(12_000, 3_000, true), &path)?;
+        melodies(12_000, 3_000, true).save(&Disk::default(), &path)?;
         println!("written: {}", path.display());
         return Ok(());
     }

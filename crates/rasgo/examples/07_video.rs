@@ -7,13 +7,12 @@
 //! guess. With `--write DIR` the data is written, for `rasgo train DIR/digits.safetensors`.
 #![allow(clippy::print_stdout, reason = "an example talks to a person")]
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rasgo::data::Splits;
-use rasgo::formats::{Disk, safetensors};
+use rasgo::formats::Disk;
 use rasgo::prelude::*;
 use rasgo::random::Key;
 
@@ -89,7 +88,7 @@ impl Dataset for MovingDigits {
 }
 
 /// Videos of MNIST's training digits to train on, and of its test digits to test on.
-fn videos(train: usize, test: usize, in_order: bool) -> Result<Splits> {
+pub(crate) fn videos(train: usize, test: usize, in_order: bool) -> Result<Splits> {
     let mnist = data::open("mnist")?;
     let test_digits = mnist.test.expect("MNIST has test images");
     Ok(Splits {
@@ -100,30 +99,10 @@ fn videos(train: usize, test: usize, in_order: bool) -> Result<Splits> {
 }
 
 /// Trains the zoo's model for video; the share of the test videos whose class it finds.
-fn train_and_test(data: Splits, epochs: u64, folder: &Path) -> Result<f64> {
+pub(crate) fn train_and_test(data: Splits, epochs: u64, folder: &Path) -> Result<f64> {
     let config = TrainConfig { data: "moving digits".to_string(), epochs, ..TrainConfig::default() };
     let outcome = Trainer::new().data(data).run(&config, folder, &mut train::Silent)?;
     Ok(outcome.test.expect("there are test videos").accuracy)
-}
-
-/// All samples of a part as x and y.
-fn arrays(data: &dyn Dataset) -> Result<(Tensor, Tensor)> {
-    let mut values = Vec::new();
-    for i in 0..data.len() {
-        values.extend(data.get(i)?.input.to_vec::<u8>()?);
-    }
-    let shape: Vec<usize> = [&[data.len()], &data.shape()[..]].concat();
-    Ok((Tensor::from_vec(values, shape)?, Tensor::from_vec(data.labels()?, [data.len()])?))
-}
-
-/// Writes the data as one file.
-fn write(data: &Splits, path: &Path) -> Result<()> {
-    let (x, y) = arrays(&*data.train)?;
-    let (x_test, y_test) = arrays(&**data.test.as_ref().expect("there are test videos"))?;
-    let tensors = [("x", x), ("y", y), ("x_test", x_test), ("y_test", y_test)];
-    let classes = serde_json::json!(data.train.classes()).to_string();
-    let metadata = BTreeMap::from([("classes".to_string(), classes)]);
-    safetensors::save(&Disk::default(), path, &tensors.map(|(name, x)| (name.to_string(), x)), &metadata)
 }
 
 fn main() -> Result<()> {
@@ -132,7 +111,7 @@ fn main() -> Result<()> {
         && flag == "--write"
     {
         let path = Path::new(folder).join("digits.safetensors");
-        write(&videos(4_000, 2_000, true)?, &path)?;
+        videos(4_000, 2_000, true)?.save(&Disk::default(), &path)?;
         println!("written: {}", path.display());
         return Ok(());
     }

@@ -2,9 +2,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use rasgo::data::{self, Dataset, Loader, LoaderOptions, Splits, Subset, samples_called, split_indices};
+use rasgo::data::{
+    self, Dataset, Loader, LoaderOptions, Sample, Splits, Subset, samples_called, split_indices,
+};
 use rasgo::train::{Evaluation, SavedModel, TrainConfig, evaluate};
-use rasgo::{Error, ErrorKind, Result};
+use rasgo::{Error, ErrorKind, Result, Shape};
 use serde_json::json;
 
 use crate::terminal::{note, print, table, whole};
@@ -19,6 +21,38 @@ pub(crate) struct Eval {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// Data under the model's names of the classes, which may be more than occur in it.
+struct Named {
+    data: Arc<dyn Dataset>,
+    classes: Vec<String>,
+}
+
+impl Dataset for Named {
+    fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    fn get(&self, index: usize) -> Result<Sample> {
+        self.data.get(index)
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn shape(&self) -> &Shape {
+        self.data.shape()
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.data.name(index)
+    }
+
+    fn label(&self, index: usize) -> Result<i64> {
+        self.data.label(index)
+    }
 }
 
 /// Evaluates a saved model on data whose samples and classes must be its own.
@@ -45,6 +79,10 @@ pub(crate) fn evaluate_on(model: &SavedModel, data: Arc<dyn Dataset>) -> Result<
         let text = format!("{} of {found} for a model of {wanted:?}", samples_called(found));
         return Err(Error::new(ErrorKind::Data, text));
     }
+    let data: Arc<dyn Dataset> = match found == wanted {
+        true => data,
+        false => Arc::new(Named { data, classes: wanted.clone() }),
+    };
     let options = LoaderOptions::new().batch_size(250).normalize(model.info.normalize.clone());
     evaluate(&model.network, &Loader::new(data, options)?)
 }

@@ -18,7 +18,7 @@ pub(super) fn check(path: &Path) -> Result<()> {
             .hint("the data sets known by name are: mnist; another is given as a path"));
     }
     if !path.is_dir() {
-        return Err(fail("this file is no data set".to_string())
+        return Err(fail("this is a file, and no data set".to_string())
             .hint("give a folder of IDX files, or a file of arrays: .npz or .safetensors with x and y"));
     }
     if idx::has_files(path) {

@@ -24,6 +24,7 @@ mod loader;
 mod options;
 mod resample;
 mod sample_name;
+mod save;
 mod split;
 mod transform;
 

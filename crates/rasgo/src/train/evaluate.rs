@@ -51,23 +51,21 @@ fn ratio(part: usize, all: usize) -> f64 {
     if all == 0 { 0.0 } else { part as f64 / all as f64 }
 }
 
-/// Runs a network, which must be in evaluation, over a loader that does not shuffle or augment. The network may know
-/// more classes than the data have; the confusion has all of them.
+/// Runs a network, which must be in evaluation, over a loader that does not shuffle or augment.
 pub fn evaluate(network: &dyn Module, loader: &Loader) -> Result<Evaluation> {
-    let named = loader.dataset().classes().len();
-    let mut confusion: Vec<Vec<usize>> = Vec::new();
+    let classes = loader.dataset().classes().len();
+    let mut confusion = vec![vec![0; classes]; classes];
     let (mut loss, mut found, mut images) = (0.0, 0usize, 0usize);
     let mut mistakes = Vec::new();
     for batch in loader.epoch(0) {
         let Batch { input, target, indices } = batch?;
         let size = indices.len();
         let logits = no_grad(|| network.forward(input))?;
-        let classes = logits.shape().get(1).copied().unwrap_or(0);
-        if logits.shape()[..] != [size, classes] || classes < named {
-            let text = format!("the network gives {} for {size} samples of {named} classes", logits.shape());
+        if logits.shape()[..] != [size, classes] {
+            let text =
+                format!("the network gives {} for {size} samples of {classes} classes", logits.shape());
             return Err(Error::new(ErrorKind::Data, text));
         }
-        confusion.resize(classes, vec![0; classes]);
         loss += f64::from(logits.cross_entropy(&target, Default::default())?.item::<f32>()?) * size as f64;
         let guesses = logits.argmax_rows()?;
         let rows = logits.softmax()?;
