@@ -40,7 +40,7 @@ impl Place {
         for (array, tensor) in arrays {
             let bytes = fs::read(self.npy("part.npy", tensor)).unwrap();
             let deflate = rawzip::CompressionMethod::DEFLATE;
-            let entry = archive.new_file(&format!("{array}.npy")).compression_method(deflate).start();
+            let entry = archive.new_file(format!("{array}.npy")).compression_method(deflate).start();
             let (mut entry, config) = entry.unwrap();
             let mut writer = config.wrap(DeflateEncoder::new(&mut entry, Compression::default()));
             writer.write_all(&bytes).unwrap();

@@ -65,7 +65,7 @@ impl Dataset for MovingDigits {
         };
         let mut video = vec![0u8; FRAMES * SIZE * SIZE];
         for (frame, time) in video.chunks_exact_mut(SIZE * SIZE).zip(order) {
-            let time = if label % 2 == 0 { time } else { FRAMES - 1 - time };
+            let time = if label.is_multiple_of(2) { time } else { FRAMES - 1 - time };
             let (line, place) = (time / 3, time % 3);
             let (down, right) = if label < 2 { (line, place) } else { (place, line) };
             for y in 0..DIGIT {
