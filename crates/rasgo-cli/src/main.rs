@@ -5,6 +5,7 @@ mod commands;
 mod configuration;
 mod machine;
 mod numbers;
+mod operations;
 mod plot;
 mod report;
 mod sample_picture;

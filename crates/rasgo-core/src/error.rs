@@ -126,6 +126,13 @@ impl Error {
         self
     }
 
+    /// Puts another line in the place of the caller's.
+    #[must_use]
+    pub(crate) fn moved_to(mut self, at: &'static Location<'static>) -> Self {
+        self.0.at = Some(at);
+        self
+    }
+
     /// Adds the error beneath this one.
     #[must_use]
     pub fn source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {

@@ -26,6 +26,17 @@ impl Shape {
         fits.then_some(if self.0.contains(&0) { 0 } else { product })
     }
 
+    /// The indices of an element, by its number in row-major order.
+    pub(crate) fn place(&self, element: usize) -> Shape {
+        let strides = self.strides();
+        (0..self.len()).map(|axis| element / strides[axis] % self[axis].max(1)).collect()
+    }
+
+    /// Changes the size of an axis.
+    pub(crate) fn set(&mut self, axis: usize, size: usize) {
+        self.0[axis] = size;
+    }
+
     /// Row-major strides in elements.
     pub fn strides(&self) -> SmallVec<[usize; 6]> {
         let mut strides = SmallVec::from_elem(1, self.len());

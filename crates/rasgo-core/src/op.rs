@@ -175,6 +175,11 @@ impl Saved {
         self.values.inputs[i].take().unwrap_or_else(|| panic!("{op} does not save its input {i}"))
     }
 
+    /// How many inputs there were.
+    pub fn inputs(&self) -> usize {
+        self.shapes.len()
+    }
+
     /// The shape of input `i`, which every record keeps.
     pub fn input_shape(&self, i: usize) -> Shape {
         self.shapes[i].clone()
@@ -305,7 +310,7 @@ fn run(
     mut inputs: SmallVec<[Tensor; 4]>,
     at: &'static Location<'static>,
 ) -> Result<SmallVec<[Tensor; 4]>> {
-    let fail = |error: Error| scope::annotate(error.op(op.name()).at(at));
+    let fail = |error: Error| scope::annotate(error.op(op.name())).at(at);
     let rule = op.layout();
     let shape_only = inputs.iter().any(Tensor::is_shape_only);
     // Where maps meet, the plain one is brought to the others' order: what comes next wants that too.
@@ -360,6 +365,7 @@ fn run(
     saved.outputs =
         values.iter().enumerate().map(|(i, y)| saves.outputs.has(i).then(|| y.detach())).collect();
     let shapes = metas.into_iter().map(|meta| meta.shape).collect();
+    let at = scope::call_site().unwrap_or(at);
     let record = Record::new(Some(op), edges, shapes, at, scope::current());
     *record.saved.lock().expect("a new lock") = Some(saved);
     let record = Arc::new(record);
@@ -411,7 +417,7 @@ fn compute(op: &dyn Op, inputs: SmallVec<[Tensor; 4]>, metas: Metas) -> SmallVec
 }
 
 /// Runs the gradient rule of a record.
-pub(crate) fn run_grad(record: &Record, dy: Grads, create_graph: bool, keep: bool) -> Result<Grads> {
+pub(crate) fn run_grad(record: &Arc<Record>, dy: Grads, create_graph: bool, keep: bool) -> Result<Grads> {
     let op = record.op.as_ref().expect("a leaf has no rule");
     let annotate = |error: Error| {
         let error = error.op(op.name()).at(record.at);
@@ -438,6 +444,11 @@ pub(crate) fn run_grad(record: &Record, dy: Grads, create_graph: bool, keep: boo
         for (value, edge) in values.inputs.iter_mut().zip(&record.edges) {
             if let Some(value) = value {
                 value.origin = edge.clone();
+            }
+        }
+        for (output, value) in values.outputs.iter_mut().enumerate() {
+            if let Some(value) = value.as_mut().filter(|value| value.dtype().is_float()) {
+                value.origin = Some(Origin { record: Arc::clone(record), output });
             }
         }
     }

@@ -1,12 +1,20 @@
-//! The path of the layer that is running on this thread, for errors, summaries and observers.
+//! The layer that is running on this thread, and the line of the program that called it: for errors, summaries and
+//! observers.
 
 use std::cell::RefCell;
+use std::panic::Location;
 use std::sync::Arc;
 
 use crate::Error;
 
+/// A layer, or a container of layers, which has no path of its own.
+struct Frame {
+    path: Option<Arc<str>>,
+    at: &'static Location<'static>,
+}
+
 thread_local! {
-    static LAYERS: RefCell<Vec<Arc<str>>> = const { RefCell::new(Vec::new()) };
+    static FRAMES: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Marks this thread as inside a layer until dropped.
@@ -15,26 +23,50 @@ thread_local! {
 pub struct LayerScope(());
 
 /// Enters the layer with that full path.
+#[track_caller]
 pub fn enter(path: Arc<str>) -> LayerScope {
-    LAYERS.with(|layers| layers.borrow_mut().push(path));
+    push(Some(path), Location::caller())
+}
+
+/// Enters a container: what it calls is called from the caller's line.
+#[track_caller]
+pub fn enter_container() -> LayerScope {
+    push(None, Location::caller())
+}
+
+fn push(path: Option<Arc<str>>, at: &'static Location<'static>) -> LayerScope {
+    FRAMES.with(|frames| {
+        let mut frames = frames.borrow_mut();
+        // The outermost call stands in the program; those inside it stand in containers.
+        let at = frames.first().map_or(at, |first| first.at);
+        frames.push(Frame { path, at });
+    });
     LayerScope(())
 }
 
 impl Drop for LayerScope {
     fn drop(&mut self) {
-        LAYERS.with(|layers| layers.borrow_mut().pop());
+        FRAMES.with(|frames| frames.borrow_mut().pop());
     }
 }
 
 /// The innermost layer's path.
 pub fn current() -> Option<Arc<str>> {
-    LAYERS.with(|layers| layers.borrow().last().cloned())
+    FRAMES.with(|frames| frames.borrow().iter().rev().find_map(|frame| frame.path.clone()))
 }
 
-/// Adds the innermost layer to an error.
-pub(crate) fn annotate(error: Error) -> Error {
-    match current() {
-        Some(layer) => error.layer(&*layer),
+/// The line that called the outermost layer.
+pub(crate) fn call_site() -> Option<&'static Location<'static>> {
+    FRAMES.with(|frames| frames.borrow().first().map(|frame| frame.at))
+}
+
+/// Adds the innermost layer to an error, and puts the line that called the outermost in the place of a line within it.
+pub fn annotate(mut error: Error) -> Error {
+    if let Some(layer) = current() {
+        error = error.layer(&*layer);
+    }
+    match call_site() {
+        Some(at) => error.moved_to(at),
         None => error,
     }
 }

@@ -74,8 +74,8 @@ fn check(name: &str, p: &ConvProblem) {
     conv::forward(p, &src64, &weight64, None, None, false, &mut want);
     close("forward", &got, &want);
     let (mut got, mut want) = (vec![f32::NAN; p.src_len()], vec![0.0; p.src_len()]);
-    conv::grad_input(p, &dy, &weight, &mut got);
-    conv::grad_input(p, &dy64, &weight64, &mut want);
+    conv::grad_input(p, &dy, &weight, None, &mut got);
+    conv::grad_input(p, &dy64, &weight64, None, &mut want);
     close("gradient to the input", &got, &want);
     let (mut got, mut want) = (vec![f32::NAN; p.weight_len()], vec![0.0; p.weight_len()]);
     conv::grad_weight(p, &src, &dy, &mut got);
@@ -103,7 +103,7 @@ fn time(p: &ConvProblem, seconds: f64) -> [(f64, f64); 3] {
     };
     [
         measure(&mut || conv::forward(p, &src, &weight, None, None, false, &mut dst)),
-        measure(&mut || conv::grad_input(p, &dy, &weight, &mut dx)),
+        measure(&mut || conv::grad_input(p, &dy, &weight, None, &mut dx)),
         measure(&mut || conv::grad_weight(p, &src, &dy, &mut dw)),
     ]
 }

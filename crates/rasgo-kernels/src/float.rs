@@ -9,7 +9,7 @@ use crate::transcendental as fast;
 ///
 /// The transcendental functions come from the `libm` crate, which is the same code on every platform; the
 /// platform's own would make weights depend on the machine's C library. For `f32`, `exp`, `exp_m1`, `tanh` and
-/// `erf` are polynomials of our own, which vectorise; their errors are a few units of the last place.
+/// `normal_cdf` are polynomials of our own, which vectorise; their errors are a few units of the last place.
 pub trait Float:
     Copy
     + Default
@@ -55,10 +55,30 @@ pub trait Float:
     fn ln(self) -> Self;
     /// ln(1 + x)
     fn ln_1p(self) -> Self;
+    /// Logarithm to base 2.
+    fn log2(self) -> Self;
+    /// Logarithm to base 10.
+    fn log10(self) -> Self;
+    /// Sine of radians.
+    fn sin(self) -> Self;
+    /// Cosine of radians.
+    fn cos(self) -> Self;
+    /// The next whole number below.
+    fn floor(self) -> Self;
+    /// The next whole number above.
+    fn ceil(self) -> Self;
+    /// The nearest whole number, the even one of two.
+    fn round(self) -> Self;
+    /// The whole part.
+    fn trunc(self) -> Self;
     /// Hyperbolic tangent.
     fn tanh(self) -> Self;
     /// Error function.
     fn erf(self) -> Self;
+    /// The normal distribution function, `(1 + erf(x / sqrt 2)) / 2`.
+    fn normal_cdf(self) -> Self;
+    /// `(1 + tanh x) / 2`, the logistic function of `2 x`.
+    fn half_tanh(self) -> Self;
     /// Power.
     fn powf(self, exponent: Self) -> Self;
     /// Whether the value is NaN.
@@ -70,7 +90,7 @@ pub trait Float:
 }
 
 macro_rules! float {
-    ($t:ident, $as_f32:expr, $as_f32_mut:expr, $exp:path, $exp_m1:path, $ln:path, $ln_1p:path, $tanh:path, $erf:path, $pow:path) => {
+    ($t:ident, $as_f32:expr, $as_f32_mut:expr, $exp:path, $exp_m1:path, $ln:path, $ln_1p:path, $tanh:path, $erf:path, $cdf:path, $half_tanh:path, $pow:path, $log2:path, $log10:path, $sin:path, $cos:path) => {
         impl Float for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -125,8 +145,49 @@ macro_rules! float {
                 $erf(self)
             }
             #[inline(always)]
+            fn normal_cdf(self) -> Self {
+                $cdf(self)
+            }
+            #[inline(always)]
+            fn half_tanh(self) -> Self {
+                $half_tanh(self)
+            }
+            #[inline(always)]
             fn powf(self, exponent: Self) -> Self {
                 $pow(self, exponent)
+            }
+            #[inline(always)]
+            fn log2(self) -> Self {
+                $log2(self)
+            }
+            #[inline(always)]
+            fn log10(self) -> Self {
+                $log10(self)
+            }
+            #[inline(always)]
+            fn sin(self) -> Self {
+                $sin(self)
+            }
+            #[inline(always)]
+            fn cos(self) -> Self {
+                $cos(self)
+            }
+            // Exact, so the same from everywhere.
+            #[inline(always)]
+            fn floor(self) -> Self {
+                $t::floor(self)
+            }
+            #[inline(always)]
+            fn ceil(self) -> Self {
+                $t::ceil(self)
+            }
+            #[inline(always)]
+            fn round(self) -> Self {
+                $t::round_ties_even(self)
+            }
+            #[inline(always)]
+            fn trunc(self) -> Self {
+                $t::trunc(self)
             }
             #[inline(always)]
             fn is_nan(self) -> bool {
@@ -144,7 +205,24 @@ macro_rules! float {
     };
 }
 
-float!(f32, Some, Some, fast::exp, fast::exp_m1, libm::logf, libm::log1pf, fast::tanh, fast::erf, libm::powf);
+float!(
+    f32,
+    Some,
+    Some,
+    fast::exp,
+    fast::exp_m1,
+    libm::logf,
+    libm::log1pf,
+    fast::tanh,
+    libm::erff,
+    fast::normal_cdf,
+    fast::half_tanh,
+    libm::powf,
+    libm::log2f,
+    libm::log10f,
+    libm::sinf,
+    libm::cosf
+);
 float!(
     f64,
     |_| None,
@@ -155,5 +233,23 @@ float!(
     libm::log1p,
     libm::tanh,
     libm::erf,
-    libm::pow
+    normal_cdf_f64,
+    half_tanh_f64,
+    libm::pow,
+    libm::log2,
+    libm::log10,
+    libm::sin,
+    libm::cos
 );
+
+/// As PyTorch computes it, so that far below 0, where the sum cancels, the two agree.
+#[inline(always)]
+fn normal_cdf_f64(x: f64) -> f64 {
+    0.5 * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2))
+}
+
+/// As PyTorch computes it; see above.
+#[inline(always)]
+fn half_tanh_f64(x: f64) -> f64 {
+    0.5 * (1.0 + libm::tanh(x))
+}

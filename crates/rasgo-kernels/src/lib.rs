@@ -20,13 +20,17 @@ pub use isa::Isa;
 pub mod conv;
 pub mod elementwise;
 pub mod gemm;
+pub mod loss;
+pub mod movement;
 pub mod norm;
 pub mod optim;
 pub mod peak;
 pub mod pool;
 pub mod reduce;
+pub mod resample;
 pub mod softmax;
 pub mod transpose;
+pub mod unfold;
 
 #[cfg(test)]
 mod checks;

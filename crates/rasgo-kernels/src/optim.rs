@@ -2,7 +2,8 @@
 //!
 //! The formulas are PyTorch's, in PyTorch's order. Options are f64 and are rounded once, to the parameters' type.
 
-use crate::elementwise::{Unary, unary_in_place};
+use crate::buffer::Element;
+use crate::elementwise::{Binary, Side, with_number_in_place};
 use crate::isa::isa_fn;
 use crate::rows::CHUNK;
 use crate::threads::{SharedMut, parallel, parallel_chunks};
@@ -80,8 +81,8 @@ pub fn ema<T: Float>(decay: f64, ema: &mut [T], param: &[T]) {
 }
 
 /// `data *= factor`, for clipping gradients by their [`norm2`](crate::reduce::norm2).
-pub fn scale_in_place<T: Float>(data: &mut [T], factor: f64) {
-    unary_in_place(Unary::Scale(factor), data);
+pub fn scale_in_place<T: Float + Element>(data: &mut [T], factor: f64) {
+    with_number_in_place(Binary::Mul, Side::Right, T::from_f64(factor), data);
 }
 
 /// Runs `body` on the same chunks of two arrays.

@@ -4,10 +4,16 @@
 //! above them. Sums of a flat array add in f64: beside the reading of memory the wider sums are free, and squares
 //! and products of f32 are exact in them and cannot overflow.
 
+mod fold;
+mod lines;
+
+pub use fold::{arg_extreme, extreme, fold_axes};
+pub use lines::{Running, argsort, cumsum, products_of_others};
+
 use crate::buffer::Element;
 use crate::isa::isa_fn;
 use crate::rows::{CHUNK, RowChunks, copies, fold, sum_chunks, tree};
-use crate::threads::{SharedMut, parallel, parallel_chunks};
+use crate::threads::{SharedMut, parallel_chunks};
 use crate::{Buffer, Float, Isa};
 
 /// Sums side by side in a flat sum.
@@ -47,37 +53,7 @@ isa_fn! {
 
 /// `dst = sum of src over the axes marked in reduced`; `dst` has the other axes, in order.
 pub fn sum_axes<T: Float + Element>(shape: &[usize], reduced: &[bool], src: &[T], dst: &mut [T]) {
-    assert_eq!(shape.len(), reduced.len(), "a mark for each axis");
-    assert_eq!(src.len(), shape.iter().product::<usize>(), "the source has the shape's elements");
-    // Neighbouring axes of one kind are one axis.
-    let mut axes: Vec<(usize, bool)> = Vec::with_capacity(shape.len());
-    for (&size, &sum) in shape.iter().zip(reduced) {
-        match axes.last_mut() {
-            Some((before, kind)) if *kind == sum => *before *= size,
-            _ => axes.push((size, sum)),
-        }
-    }
-    let kept: usize = axes.iter().filter(|axis| !axis.1).map(|axis| axis.0).product();
-    assert_eq!(dst.len(), kept, "the destination has the other axes' elements");
-    let mut current: Option<Buffer> = None;
-    let mut inner = 1;
-    while let Some((size, sum)) = axes.pop() {
-        if !sum {
-            inner *= size;
-            continue;
-        }
-        let outer: usize = axes.iter().map(|axis| axis.0).product();
-        let from = current.as_ref().map_or(src, |buffer| buffer.as_slice());
-        if axes.iter().all(|axis| !axis.1) {
-            sum_middle(outer, size, inner, from, dst);
-            return;
-        }
-        let mut to = Buffer::new::<T>(outer * inner);
-        sum_middle(outer, size, inner, from, to.as_mut_slice());
-        current = Some(to);
-    }
-    // Nothing was to be summed.
-    dst.copy_from_slice(src);
+    fold::over_axes(shape, reduced, src, dst, sum_middle);
 }
 
 /// `dst[outer, inner] = sum over axis of src[outer, axis, inner]`. The order depends on `axis` and `inner` alone,
@@ -164,61 +140,6 @@ isa_fn! {
         }
         tree(1, &mut sums, |a, b| a[0] += b[0]);
         sums[0]
-    }
-}
-
-/// `values[outer, inner]`, the largest of `src[outer, axis, inner]`, and its position on the axis. The first of
-/// equal maxima wins; a NaN is larger than all. `axis` is at least 1.
-pub fn max_axis<T: Float>(
-    outer: usize,
-    axis: usize,
-    inner: usize,
-    src: &[T],
-    values: &mut [T],
-    indices: &mut [i64],
-) {
-    assert!(axis > 0 || outer * inner == 0, "the maximum of nothing does not exist");
-    assert_eq!(src.len(), outer * axis * inner, "the source has outer * axis * inner elements");
-    assert_eq!(values.len(), outer * inner, "a value for each maximum");
-    assert_eq!(indices.len(), outer * inner, "an index for each maximum");
-    let isa = Isa::current();
-    let group = (CHUNK / (axis * inner).max(1)).max(1);
-    let (values, indices) = (SharedMut::new(values), SharedMut::new(indices));
-    parallel(outer.div_ceil(group), |i| {
-        let start = i * group;
-        let count = group.min(outer - start);
-        // SAFETY: each task has a part of its own.
-        let (values, indices) = unsafe {
-            (values.slice(start * inner, count * inner), indices.slice(start * inner, count * inner))
-        };
-        max_rows(
-            isa,
-            axis,
-            inner,
-            &src[start * axis * inner..(start + count) * axis * inner],
-            values,
-            indices,
-        );
-    });
-}
-
-isa_fn! {
-    fn max_rows<T: Float>(axis: usize, inner: usize, src: &[T], values: &mut [T], indices: &mut [i64]) {
-        if inner == 0 {
-            return;
-        }
-        let outputs = values.chunks_exact_mut(inner).zip(indices.chunks_exact_mut(inner));
-        for (src, (values, indices)) in src.chunks_exact(axis * inner).zip(outputs) {
-            values.copy_from_slice(&src[..inner]);
-            indices.fill(0);
-            for (k, row) in src.chunks_exact(inner).enumerate().skip(1) {
-                for ((best, index), x) in values.iter_mut().zip(indices.iter_mut()).zip(row) {
-                    let wins = *x > *best || (x.is_nan() && !best.is_nan());
-                    *best = if wins { *x } else { *best };
-                    *index = if wins { k as i64 } else { *index };
-                }
-            }
-        }
     }
 }
 

@@ -76,6 +76,11 @@ impl<'a> Scratch<'a> {
         bytes.expect("scratch fits in memory")
     }
 
+    /// The same memory for a part of the task, and again for the next.
+    pub fn lend(&mut self) -> Scratch<'_> {
+        Scratch { rest: self.rest }
+    }
+
     /// The next `len` elements.
     ///
     /// # Panics

@@ -1,4 +1,4 @@
-//! `exp`, `expm1`, `tanh` and `erf` of f32, without branches or calls, so that loops over them vectorise.
+//! `exp`, `expm1`, `tanh` and the normal distribution function of f32, without branches or calls, so that loops over them vectorise.
 //!
 //! Sums and products only, in one fixed order and never fused, and one true division: every instruction set
 //! gives the same bits. The errors stated were measured against f64 over all or a dense part of the arguments;
@@ -64,28 +64,35 @@ pub(crate) fn tanh(x: f32) -> f32 {
     (m / (m + 2.0)).copysign(x)
 }
 
-/// Error function: a polynomial near 0 and `1 - e^polynomial` beyond (after N. Juffa). Absolute error at most
-/// 1.2e-7.
+/// (1 + tanh x) / 2 without cancellation. Relative error at most 4e-7 while the result is a normal number.
 #[inline(always)]
-pub(crate) fn erf(x: f32) -> f32 {
+pub(crate) fn half_tanh(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-(x + x)))
+}
+
+/// The normal distribution function: the complementary error function by Numerical Recipes' `erfcc`, whose relative error
+/// holds far out, where `1 + erf` would cancel. Relative error at most 1.3e-6 above -5 and 1e-5 while the result is a normal
+/// number.
+#[inline(always)]
+pub(crate) fn normal_cdf(x: f32) -> f32 {
     let a = x.abs();
-    let a = if a > 5.0 { 5.0 } else { a };
-    let z = a * a;
-    let mut near = -5.967_617e-4;
-    near = near * z + 4.991_194e-3;
-    near = near * z - 2.676_813_5e-2;
-    near = near * z + 1.128_199_2e-1;
-    near = near * z - 3.761_253_4e-1;
-    near = near * z + 1.283_791_7e-1;
-    near = near * a + a;
-    let mut far = (-1.728_534_7e-5 * a + 3.831_971_3e-4) * z + (-3.883_964_4e-3 * a + 2.425_462_2e-2);
-    far = far * a - 1.067_778_8e-1;
-    far = far * a - 6.348_467e-1;
-    far = far * a - 1.287_175_1e-1;
-    far = 1.0 - exp(far * a - a);
-    // Chosen by a mask: of an `if` the compiler makes a jump around the exponential, and the loop stays scalar.
-    let mask = u32::from(a <= 0.927_734_4).wrapping_sub(1);
-    f32::from_bits((far.to_bits() & mask) | (near.to_bits() & !mask)).copysign(x)
+    let z = a * std::f32::consts::FRAC_1_SQRT_2;
+    let t = 1.0 / (1.0 + 0.5 * z);
+    let mut p = 0.170_872_77;
+    p = p * t - 0.822_152_23;
+    p = p * t + 1.488_515_9;
+    p = p * t - 1.135_204;
+    p = p * t + 0.278_868_07;
+    p = p * t - 0.186_288_06;
+    p = p * t + 0.096_784_18;
+    p = p * t + 0.374_091_96;
+    p = p * t + 1.000_023_7;
+    p = p * t - 1.265_512_2;
+    let tail = 0.5 * t * exp(p - 0.5 * (a * a));
+    let far = 1.0 - tail;
+    // Chosen by a mask: of an `if` the compiler may make a jump around the exponential, and the loop stays scalar.
+    let mask = u32::from(x < 0.0).wrapping_sub(1);
+    f32::from_bits((far.to_bits() & mask) | (tail.to_bits() & !mask))
 }
 
 #[cfg(test)]
@@ -139,11 +146,23 @@ mod tests {
     }
 
     #[test]
-    fn erf_is_within_its_stated_error() {
-        let worst = floats(1e-9, 8.0)
-            .map(|x| (f64::from(erf(x)) - libm::erf(f64::from(x))).abs())
-            .fold(0.0, f64::max);
-        assert!(worst < 1.2e-7, "{worst:e}");
-        assert!(erf(f32::NAN).is_nan());
+    fn half_tanh_is_within_its_stated_error() {
+        let worst = worst_relative(floats(1e-9, 43.0), half_tanh, |x| 1.0 / (1.0 + libm::exp(-2.0 * x)));
+        assert!(worst < 4e-7, "{worst:e}");
+        assert_eq!(half_tanh(f32::INFINITY), 1.0);
+        assert_eq!(half_tanh(f32::NEG_INFINITY), 0.0);
+        assert!(half_tanh(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn the_normal_distribution_is_within_its_stated_error() {
+        let exact = |x: f64| 0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2);
+        let worst = worst_relative(floats(1e-9, 5.0), normal_cdf, exact);
+        assert!(worst < 1.3e-6, "{worst:e}");
+        let worst = worst_relative(floats(5.0, 12.9), normal_cdf, exact);
+        assert!(worst < 1e-5, "{worst:e}");
+        assert_eq!(normal_cdf(f32::INFINITY), 1.0);
+        assert_eq!(normal_cdf(f32::NEG_INFINITY), 0.0);
+        assert!(normal_cdf(f32::NAN).is_nan());
     }
 }

@@ -56,6 +56,31 @@ fn table() -> Vec<ConvProblem> {
         // Stride larger than the kernel: phases without taps. Kernel larger than the map: no output.
         problem([2, 7, 5, 1], [1, 10, 11], [1, 2, 1], [1, 3, 4], [0, 1, 0], [0, 0, 0], [1; 3]),
         problem([2, 7, 5, 1], [1, 2, 3], [1, 4, 3], [1; 3], [0; 3], [0; 3], [1; 3]),
+        // What a transposed convolution meets: a last output that no tap fills, and a map that is cropped to nothing.
+        ConvProblem {
+            n: 2,
+            ic: 6,
+            oc: 4,
+            groups: 2,
+            input: [1, 14, 13],
+            output: [1, 4, 5],
+            kernel: [1, 3, 2],
+            stride: [1, 4, 2],
+            padding: [0, 1, 0],
+            dilation: [1, 1, 3],
+        },
+        ConvProblem {
+            n: 2,
+            ic: 3,
+            oc: 4,
+            groups: 1,
+            input: [1, 0, 2],
+            output: [1, 2, 2],
+            kernel: [1, 3, 3],
+            stride: [1; 3],
+            padding: [0, 2, 1],
+            dilation: [1; 3],
+        },
         // More pixels than a chunk of the gradient to the weight, and many chunks.
         problem([5, 2, 3, 1], [1, 70, 66], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
         problem([7, 35, 18, 1], [1, 40, 31], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
@@ -92,23 +117,26 @@ struct Results {
     dst: Vec<f32>,
     relu: Vec<f32>,
     dx: Vec<f32>,
+    transposed: Vec<f32>,
     dw: Vec<f32>,
     db: Vec<f32>,
 }
 
-fn run(p: &ConvProblem, src: &[f32], weight: &[f32], bias: &[f32], dy: &[f32]) -> Results {
+fn run(p: &ConvProblem, src: &[f32], weight: &[f32], [bias, back]: [&[f32]; 2], dy: &[f32]) -> Results {
     let poison = |n: usize| vec![f32::NAN; n];
     let mut r = Results {
         dst: poison(p.dst_len()),
         relu: poison(p.dst_len()),
         dx: poison(p.src_len()),
+        transposed: poison(p.src_len()),
         dw: poison(p.weight_len()),
         db: poison(p.oc),
     };
     conv::forward(p, src, weight, None, None, false, &mut r.dst);
     let packed = conv::pack_weight(p, weight);
     conv::forward(p, src, weight, packed.as_ref(), Some(bias), true, &mut r.relu);
-    conv::grad_input(p, dy, weight, &mut r.dx);
+    conv::grad_input(p, dy, weight, None, &mut r.dx);
+    conv::grad_input(p, dy, weight, Some(back), &mut r.transposed);
     conv::grad_weight(p, src, dy, &mut r.dw);
     conv::grad_bias(p.n * p.output_pixels(), p.oc, dy, &mut r.db);
     r
@@ -122,29 +150,37 @@ fn check(p: &ConvProblem) {
     rasgo_kernels::buffer::set_poison(true);
     let mut r = Random(p.src_len() as u64 + 7);
     let (src, weight) = (r.values(p.src_len()), r.values(p.weight_len()));
-    let (bias, dy) = (r.values(p.oc), r.values(p.dst_len()));
+    let (bias, back, dy) = (r.values(p.oc), r.values(p.ic), r.values(p.dst_len()));
     let (src64, weight64, bias64, dy64) = (wide(&src), wide(&weight), wide(&bias), wide(&dy));
     let (mut dst, mut relu) = (vec![f64::NAN; p.dst_len()], vec![f64::NAN; p.dst_len()]);
     let (mut dx, mut dw) = (vec![f64::NAN; p.src_len()], vec![f64::NAN; p.weight_len()]);
     let mut db = vec![f64::NAN; p.oc];
     conv::forward(p, &src64, &weight64, None, None, false, &mut dst);
     conv::forward(p, &src64, &weight64, None, Some(&bias64), true, &mut relu);
-    conv::grad_input(p, &dy64, &weight64, &mut dx);
+    let mut transposed = dx.clone();
+    conv::grad_input(p, &dy64, &weight64, None, &mut dx);
+    conv::grad_input(p, &dy64, &weight64, Some(&wide(&back)), &mut transposed);
     conv::grad_weight(p, &src64, &dy64, &mut dw);
     conv::grad_bias(p.n * p.output_pixels(), p.oc, &dy64, &mut db);
     let pixels = p.n * p.output_pixels();
     for isa in Isa::available() {
         with_isa(isa, || {
-            let got = with_threads(1, || run(p, &src, &weight, &bias, &dy));
+            let got = with_threads(1, || run(p, &src, &weight, [&bias, &back], &dy));
             let name = |what: &str| format!("{} {what}", isa.name());
             close(&got.dst, &dst, p.group_ic() * p.taps(), &name("dst"), p);
             close(&got.relu, &relu, p.group_ic() * p.taps(), &name("relu"), p);
             close(&got.dx, &dx, p.group_oc() * p.taps(), &name("dx"), p);
+            close(&got.transposed, &transposed, p.group_oc() * p.taps(), &name("transposed"), p);
             close(&got.dw, &dw, pixels, &name("dw"), p);
             close(&got.db, &db, pixels, &name("db"), p);
             for threads in [2, 3] {
-                let other = with_threads(threads, || run(p, &src, &weight, &bias, &dy));
-                for (a, b) in [(&got.dst, &other.dst), (&got.relu, &other.relu), (&got.dx, &other.dx)] {
+                let other = with_threads(threads, || run(p, &src, &weight, [&bias, &back], &dy));
+                for (a, b) in [
+                    (&got.dst, &other.dst),
+                    (&got.relu, &other.relu),
+                    (&got.dx, &other.dx),
+                    (&got.transposed, &other.transposed),
+                ] {
                     assert!(bits(a) == bits(b), "{threads} threads: {p:?}");
                 }
                 assert!(bits(&got.dw) == bits(&other.dw), "{threads} threads, dw: {p:?}");

@@ -11,7 +11,7 @@ fn number() -> impl Strategy<Value = u64> {
 
 fn layer() -> impl Strategy<Value = String> {
     let numbers = (number(), number(), number(), number(), number(), number());
-    (0..12usize, numbers).prop_map(|(kind, (a, b, c, d, e, g))| {
+    (0..21usize, numbers).prop_map(|(kind, (a, b, c, d, e, g))| {
         let text = match kind {
             0 | 1 => format!(
                 "\"Conv2d\"\nout_channels = {a}\nkernel_size = {b}\nstride = {c}\npadding = {d}\ndilation = {e}\n\
@@ -22,11 +22,24 @@ fn layer() -> impl Strategy<Value = String> {
             3 => format!("\"MaxPool2d\"\nkernel_size = {a}\nstride = {b}\npadding = {c}\nceil_mode = true"),
             4 => format!("\"AvgPool2d\"\nkernel_size = [{a}, {b}]\npadding = {c}"),
             5 => format!("\"AdaptiveAvgPool2d\"\noutput_size = {a}"),
+            11 => format!("\"AvgPool2d\"\nkernel_size = {a}\nceil_mode = true\nstride = {b}\ndivisor_override = {c}"),
+            12 => format!("\"AdaptiveMaxPool2d\"\noutput_size = [{a}, \"none\"]"),
+            13 => format!("\"Unfold\"\nkernel_size = [{a}, {b}]\npadding = {c}\nstride = {d}\ndilation = {e}"),
+            14 => format!("\"Fold\"\noutput_size = [{a}, {b}]\nkernel_size = {c}\npadding = {d}\nstride = {e}"),
             6 => format!("\"Linear\"\nout_features = {a}"),
             7 => format!("\"ConnectedConv2d\"\nkernel_size = {a}\nconnections = [[0], [{b}]]"),
             8 => "\"BatchNorm2d\"".to_string(),
             9 => "\"Subsample2d\"".to_string(),
             10 => "\"Flatten\"".to_string(),
+            15 => format!(
+                "\"ConvTranspose2d\"\nout_channels = {a}\nkernel_size = {b}\nstride = [{c}, 1]\npadding = {d}\n\
+                 output_padding = {e}\ngroups = {}",
+                if g < 6 { 1 } else { g }
+            ),
+            16 => format!("\"Upsample\"\nsize = [{a}, {b}]\nmode = \"bilinear\""),
+            17 => format!("\"Upsample\"\nscale_factor = {a}.5"),
+            18 => format!("\"PixelShuffle\"\nupscale_factor = {a}"),
+            19 => format!("\"ReflectionPad2d\"\npadding = [[{}, {}], [0, 1]]", a % (1 << 31), b % (1 << 31)),
             _ => "\"ReLU\"".to_string(),
         };
         format!("[[layer]]\ntype = {text}\n")

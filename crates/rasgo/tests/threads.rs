@@ -85,7 +85,7 @@ fn state(norm: &nn::BatchNorm2d) -> Vec<Vec<f64>> {
 fn a_training_forward_during_another_is_an_error_and_changes_nothing() {
     let norm = nn::BatchNorm2d::new(3);
     let before = state(&norm);
-    let claim = norm.num_batches_tracked.claim().unwrap();
+    let claim = norm.num_batches_tracked.as_ref().unwrap().claim().unwrap();
     let forward = || norm.forward(Tensor::randn([4, 3, 5, 5]));
     let error = thread::scope(|scope| scope.spawn(|| forward().unwrap_err()).join().unwrap());
     assert_eq!(error.kind(), ErrorKind::State);

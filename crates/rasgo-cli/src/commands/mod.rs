@@ -3,6 +3,7 @@
 mod bench;
 mod eval;
 mod info;
+mod op;
 mod predict;
 mod runs;
 mod summary;
@@ -23,6 +24,8 @@ pub(crate) enum Command {
     Eval(eval::Eval),
     /// Name the class of images, sequences or videos
     Predict(predict::Predict),
+    /// Run one operation, and its gradients, on the tensors of a file
+    Op(op::Op),
     /// Show a model layer by layer
     Summary(summary::Summary),
     /// List the runs of a folder
@@ -44,6 +47,7 @@ impl Command {
             Command::Train(command) => command.run(),
             Command::Eval(command) => command.run(),
             Command::Predict(command) => command.run(),
+            Command::Op(command) => command.run(cli),
             Command::Summary(command) => command.run(),
             Command::Runs(command) => command.run(),
             Command::Bench(command) => command.run(),

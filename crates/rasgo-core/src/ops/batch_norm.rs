@@ -8,11 +8,16 @@
 
 use rasgo_kernels::{Buffer, Float, norm};
 
-use super::pool::PoolOptions;
+use super::group_norm::RunningStatistics;
+use super::norm_grad::{Moments, composed};
+use super::pool::MaxPoolOptions;
+use super::sided::Sided;
 use super::{expect_float, float, no_second_gradient};
 use crate::error::{Error, Result};
 use crate::meta::{DType, Meta};
-use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply_all};
+use crate::op::{
+    Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply, apply_all, grad_enabled,
+};
 use crate::tensor::Tensor;
 
 /// A max pooling of windows side by side, without padding, that follows the normalisation.
@@ -48,6 +53,54 @@ pub struct BatchNormOutput {
     pub mean: Tensor,
     /// The biased variance of each channel.
     pub var: Tensor,
+    /// Values of a channel.
+    values: usize,
+}
+
+impl BatchNormOutput {
+    /// The running statistics after this batch: `(1 - momentum)` of those before and `momentum` of the batch's, whose
+    /// variance is made the unbiased one. A batch without values changes nothing.
+    #[track_caller]
+    pub fn running(&self, before: (&Tensor, &Tensor), momentum: f64) -> Result<RunningStatistics> {
+        if self.values == 0 {
+            return Ok((before.0.detach(), before.1.detach()));
+        }
+        let values = self.values as f64;
+        running_pair("batch_norm", before, &self.mean, &self.var, momentum, values / (values - 1.0).max(1.0))
+    }
+}
+
+/// `(1 - momentum) running + momentum batch`, where the batch's variance is multiplied by a factor.
+#[track_caller]
+pub(super) fn running_pair(
+    op: &'static str,
+    before: (&Tensor, &Tensor),
+    mean: &Tensor,
+    var: &Tensor,
+    momentum: f64,
+    factor: f64,
+) -> Result<RunningStatistics> {
+    let at = std::panic::Location::caller();
+    let mut blended = Vec::with_capacity(2);
+    for ((before, batch), factor) in [before.0, before.1].into_iter().zip([mean, var]).zip([1.0, factor]) {
+        if before.shape() != batch.shape() {
+            let text = format!("running statistics {} for {} channels", before.shape(), batch.shape());
+            return Err(Error::shape(text).op(op).at(at));
+        }
+        expect_float(&[before.meta().clone()]).map_err(|error| error.op(op).at(at))?;
+        let batch = batch.to_dtype(before.dtype())?;
+        blended.push(float!(before.dtype(), T => {
+            let (old, new) = (before.as_slice::<T>()?, batch.as_slice::<T>()?);
+            let (share, factor) = (momentum as T, factor as T);
+            Tensor::from_fn(before.shape().clone(), |dst: &mut [T]| {
+                for (i, dst) in dst.iter_mut().enumerate() {
+                    *dst = (1.0 - share) * old[i] + share * (new[i] * factor);
+                }
+            })
+        }));
+    }
+    let var = blended.pop().expect("two were blended");
+    Ok((blended.pop().expect("two were blended"), var))
 }
 
 /// Inputs x, gamma, beta and, in evaluation, mean and var.
@@ -59,8 +112,8 @@ struct BatchNorm {
 }
 
 impl BatchNorm {
-    fn pool(&self) -> Option<PoolOptions> {
-        self.options.pool.map(|pool| PoolOptions::new(pool.kernel))
+    fn pool(&self) -> Option<MaxPoolOptions> {
+        self.options.pool.map(|pool| MaxPoolOptions::new(pool.kernel))
     }
 }
 
@@ -79,10 +132,17 @@ impl Op for BatchNorm {
         for (input, name) in inputs[1..].iter().zip(["weight", "bias", "running_mean", "running_var"]) {
             if *input.shape != [c] {
                 return Err(Error::shape(format!("{name} {} for input {x} with {c} channels", input.shape))
-                    .hint(format!("make the layer BatchNorm({c})")));
+                    .hint(format!("give {name} [{c}]; a layer is made with num_features {c}")));
             }
         }
-        let values = x.elements() / c.max(1);
+        let values = x[0].saturating_mul(x[2..].iter().product());
+        if self.training && self.options.eps <= 0.0 {
+            return Err(Error::argument(format!(
+                "eps {}: in training it must be positive",
+                self.options.eps
+            ))
+            .hint("give 1e-5"));
+        }
         if self.training && values == 1 {
             return Err(Error::shape(format!(
                 "input {x} has one value for each channel, which has no variance"
@@ -92,7 +152,17 @@ impl Op for BatchNorm {
         let mut outputs = Metas::new();
         match self.pool() {
             None => outputs.push(inputs[0].clone()),
-            Some(pool) => outputs.push(Meta::channels_last(pool.output_shape(x)?, dtype)),
+            Some(pool) => {
+                let shape = pool.output_shape(x)?;
+                if !pool.cells_fit_a_byte(x) {
+                    return Err(Error::argument(format!(
+                        "a pooling of {:?} after it: more than 256 cells",
+                        pool.kernel
+                    ))
+                    .hint("pool in an operation of its own"));
+                }
+                outputs.push(Meta::channels_last(shape, dtype));
+            }
         }
         outputs.push(Meta::plain([c], dtype));
         outputs.push(Meta::plain([c], dtype));
@@ -144,6 +214,9 @@ impl Op for BatchNorm {
 
     fn grad(&self, mut saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
         let dy = dy[0].take().expect("the normalised map has a gradient");
+        if grad_enabled() && self.options.pool.is_none() {
+            return self.composed_grad(saved, dy);
+        }
         let mut inputs =
             vec![dy, saved.input(0), saved.input(1), saved.input(2), saved.output(1), saved.output(2)];
         if self.options.pool.is_some() {
@@ -151,6 +224,37 @@ impl Op for BatchNorm {
         }
         let grads = apply_all(BatchNormGrad(*self), inputs)?;
         Ok(grads.into_iter().map(Some).chain([None, None]).take(saved_inputs(self)).collect())
+    }
+}
+
+impl BatchNorm {
+    /// The gradients as compositions of ops, which have gradients themselves.
+    fn composed_grad(&self, mut saved: Saved, mut dy: Tensor) -> Result<Grads> {
+        let (x, gamma, beta) = (saved.input(0), saved.input(1), saved.input(2));
+        let c = x.shape()[1];
+        let mut aligned = vec![1; x.shape().len()];
+        aligned[1] = c;
+        let axes: Vec<isize> = (0..x.shape().len() as isize).filter(|&axis| axis != 1).collect();
+        let [gamma, beta] = [gamma.reshape(aligned.clone())?, beta.reshape(aligned.clone())?];
+        let statistics = match self.training {
+            true => None,
+            false => {
+                let [mean, var] = [saved.output(1), saved.output(2)].map(|statistic| statistic.detach());
+                Some([mean.reshape(aligned.clone())?, var.reshape(aligned.clone())?])
+            }
+        };
+        let moments = || match &statistics {
+            Some([mean, var]) => Moments::Given(mean, var),
+            None => Moments::Own(&axes),
+        };
+        if self.options.relu {
+            let (_, hat) = composed(&x, &dy, moments(), self.options.eps)?;
+            dy = apply(Sided::Above, [dy, ((hat * &gamma)? + &beta)?.detach()])?;
+        }
+        let (dx, hat) = composed(&x, &(&dy * gamma)?, moments(), self.options.eps)?;
+        let dgamma = (&dy * hat)?.sum_axes(&axes, false)?;
+        let grads = [Some(dx), Some(dgamma), Some(dy.sum_axes(&axes, false)?), None, None];
+        Ok(grads.into_iter().take(saved_inputs(self)).collect())
     }
 }
 
@@ -224,6 +328,12 @@ impl Op for BatchNormGrad {
             let [dx, dgamma, dbeta] = outputs else { unreachable!("three outputs") };
             let (dx, dgamma, dbeta) = (dx.values::<T>(), dgamma.values::<T>(), dbeta.values::<T>());
             let rows = x.len() / c.max(1);
+            if rows == 0 {
+                // Without values there are no statistics to compute with, and the sums are 0.
+                dgamma.fill(0.0);
+                dbeta.fill(0.0);
+                return;
+            }
             let zeros = Buffer::zeroed::<T>(c);
             match op.pool() {
                 None => {
@@ -253,39 +363,66 @@ impl Op for BatchNormGrad {
 }
 
 impl Tensor {
-    /// Normalises with the statistics of this batch, which come back too, for the running ones.
+    /// Normalises each channel of (N, C, …) with the statistics of this batch, which come back too, for the running
+    /// ones. A missing weight is 1, a missing bias 0.
+    ///
+    /// ```
+    /// # use rasgo_core::{Tensor, ops::BatchNormOptions};
+    /// let x = Tensor::from_vec(vec![1.0f32, 10.0, 3.0, 30.0], [2, 2])?;
+    /// let batch = x.batch_norm(None, None, BatchNormOptions { eps: 1e-30, ..Default::default() })?;
+    /// assert_eq!(batch.output.to_vec::<f32>()?, [-1.0, -1.0, 1.0, 1.0]);
+    /// assert_eq!(batch.mean.to_vec::<f32>()?, [2.0, 20.0]);
+    /// # Ok::<(), rasgo_core::Error>(())
+    /// ```
     #[track_caller]
     pub fn batch_norm(
         &self,
-        gamma: &Tensor,
-        beta: &Tensor,
+        weight: Option<&Tensor>,
+        bias: Option<&Tensor>,
         options: BatchNormOptions,
     ) -> Result<BatchNormOutput> {
-        let op = BatchNorm { options, training: true };
-        let mut outputs = apply_all(op, [self.clone(), gamma.clone(), beta.clone()])?.into_iter();
+        let x = self.join_spatial()?;
+        let inputs = [x.clone(), x.channels_of(weight, 1.0)?, x.channels_of(bias, 0.0)?];
+        let mut outputs = apply_all(BatchNorm { options, training: true }, inputs)?.into_iter();
         let mut next = || outputs.next().expect("three outputs or more");
-        Ok(BatchNormOutput { output: next(), mean: next().detach(), var: next().detach() })
+        let (output, mean, var) = (next(), next().detach(), next().detach());
+        let output = if self.shape().len() > 5 { output.reshape(self.shape().clone())? } else { output };
+        let values = x.shape()[0] * x.shape()[2..].iter().product::<usize>();
+        Ok(BatchNormOutput { output, mean, var, values })
     }
 
-    /// Normalises with given statistics, as in evaluation.
+    /// Normalises each channel with given statistics, as in evaluation.
     #[track_caller]
     pub fn batch_norm_with(
         &self,
-        gamma: &Tensor,
-        beta: &Tensor,
+        weight: Option<&Tensor>,
+        bias: Option<&Tensor>,
         mean: &Tensor,
         var: &Tensor,
         options: BatchNormOptions,
     ) -> Result<Tensor> {
+        let x = self.join_spatial()?;
+        let (weight, bias) = (x.channels_of(weight, 1.0)?, x.channels_of(bias, 0.0)?);
         let op = BatchNorm { options, training: false };
-        let inputs = [self, gamma, beta, mean, var].map(Tensor::clone);
-        Ok(apply_all(op, inputs)?.swap_remove(0))
+        let output = apply_all(op, [x, weight, bias, mean.clone(), var.clone()])?.swap_remove(0);
+        if self.shape().len() > 5 { output.reshape(self.shape().clone()) } else { Ok(output) }
+    }
+
+    /// The value of each channel, or a constant where it is missing.
+    #[track_caller]
+    fn channels_of(&self, given: Option<&Tensor>, missing: f64) -> Result<Tensor> {
+        let c = self.shape().get(1).copied().unwrap_or(0);
+        match given {
+            Some(given) => Ok(given.clone()),
+            None if self.is_shape_only() => Ok(Tensor::shape_only([c], self.dtype())),
+            None => Tensor::full([c], missing, self.dtype()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::grad_check::{check, normal};
+    use super::super::grad_check::{check, check_twice, normal};
     use super::*;
 
     fn all_options() -> Vec<BatchNormOptions> {
@@ -299,9 +436,9 @@ mod tests {
     fn batch_norm_has_the_gradients_of_its_differences() {
         for options in all_options() {
             let inputs = [normal([3, 2, 5, 7], 1), normal([2], 2), normal([2], 3)];
-            check(&inputs, |x| Ok(x[0].batch_norm(&x[1], &x[2], options)?.output));
+            check(&inputs, |x| Ok(x[0].batch_norm(Some(&x[1]), Some(&x[2]), options)?.output));
             let (mean, var) = (normal([2], 4), normal([2], 5).square().unwrap());
-            check(&inputs, |x| x[0].batch_norm_with(&x[1], &x[2], &mean, &var, options));
+            check(&inputs, |x| x[0].batch_norm_with(Some(&x[1]), Some(&x[2]), &mean, &var, options));
         }
     }
 
@@ -311,14 +448,14 @@ mod tests {
         for dtype in [DType::F32, DType::F64] {
             let [x, gamma, beta] = [&x, &gamma, &beta].map(|t| t.to_dtype(dtype).unwrap());
             for options in all_options() {
-                let fused = x.batch_norm(&gamma, &beta, options).unwrap().output;
+                let fused = x.batch_norm(Some(&gamma), Some(&beta), options).unwrap().output;
                 let plain = BatchNormOptions::default();
-                let mut apart = x.batch_norm(&gamma, &beta, plain).unwrap().output;
+                let mut apart = x.batch_norm(Some(&gamma), Some(&beta), plain).unwrap().output;
                 if options.relu {
                     apart = apart.relu().unwrap();
                 }
                 if let Some(pool) = options.pool {
-                    apart = apart.max_pool(&PoolOptions::new(pool.kernel)).unwrap();
+                    apart = apart.max_pool(&MaxPoolOptions::new(pool.kernel)).unwrap();
                 }
                 assert_eq!(fused.to_f64_vec().unwrap(), apart.to_f64_vec().unwrap());
             }
@@ -326,10 +463,86 @@ mod tests {
     }
 
     #[test]
+    fn batch_norm_has_the_second_gradients_of_its_differences() {
+        let statistics = [normal([2], 4), normal([2], 5).square().unwrap()];
+        for relu in [false, true] {
+            let options = BatchNormOptions { relu, ..Default::default() };
+            let inputs = [normal([3, 2, 5], 1), normal([2], 2), normal([2], 3)];
+            check_twice(&inputs, |x| Ok(x[0].batch_norm(Some(&x[1]), Some(&x[2]), options)?.output));
+            let [mean, var] = &statistics;
+            check_twice(&inputs, |x| x[0].batch_norm_with(Some(&x[1]), Some(&x[2]), mean, var, options));
+        }
+    }
+
+    #[test]
+    fn a_missing_weight_is_one_and_a_missing_bias_zero_at_any_rank() {
+        for shape in [vec![4, 3], vec![2, 3, 4], vec![2, 3, 1, 4, 2, 3]] {
+            let x = normal(shape, 1);
+            let [one, zero] = [1.0, 0.0].map(|value| Tensor::full([3], value, DType::F64).unwrap());
+            let options = BatchNormOptions::default();
+            let wanted = x.batch_norm(Some(&one), Some(&zero), options).unwrap();
+            let found = x.batch_norm(None, None, options).unwrap();
+            assert_eq!(found.output.shape(), x.shape());
+            assert_eq!(found.output.to_f64_vec().unwrap(), wanted.output.to_f64_vec().unwrap());
+            check(std::slice::from_ref(&x), |x| Ok(x[0].batch_norm(None, None, options)?.output));
+            let (mean, var) = (&found.mean, &found.var);
+            let found = x.batch_norm_with(None, None, mean, var, options).unwrap();
+            assert_eq!(found.to_f64_vec().unwrap(), wanted.output.to_f64_vec().unwrap());
+        }
+    }
+
+    #[test]
+    fn a_map_has_the_values_of_the_plain_tensor() {
+        let x = normal([2, 3, 4, 5], 1);
+        let options = BatchNormOptions::default();
+        let wanted = x.batch_norm(None, None, options).unwrap().output.to_f64_vec().unwrap();
+        let map = x.clone().to_channels_last().batch_norm(None, None, options).unwrap();
+        assert_eq!(map.output.to_f64_vec().unwrap(), wanted);
+        let turned = x.permute(&[0, 1, 3, 2]).unwrap().batch_norm(None, None, options).unwrap().output;
+        let turned = turned.permute(&[0, 1, 3, 2]).unwrap().to_f64_vec().unwrap();
+        assert!(turned.iter().zip(&wanted).all(|(a, b)| (a - b).abs() < 1e-12));
+    }
+
+    #[test]
+    fn running_statistics_hold_the_unbiased_variance_and_an_empty_batch_changes_nothing() {
+        // torch.nn.functional.batch_norm with momentum 0.3.
+        let x = Tensor::from_vec(vec![1.0f64, 2.0, 4.0, 8.0, 16.0, 40.0], [3, 2]).unwrap();
+        let before = [5.0, 3.0].map(|value| Tensor::full([2], value, DType::F64).unwrap());
+        let batch = x.batch_norm(None, None, BatchNormOptions::default()).unwrap();
+        let (mean, var) = batch.running((&before[0], &before[1]), 0.3).unwrap();
+        let near = |found: Tensor, wanted: [f64; 2]| {
+            let found = found.to_vec::<f64>().unwrap();
+            assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
+        };
+        near(mean, [5.6, 8.5]);
+        near(var, [21.0, 127.3]);
+        for shape in [[0, 2, 3], [3, 2, 0]] {
+            let empty = Tensor::zeros(shape, DType::F64).unwrap().requires_grad();
+            let batch = empty.batch_norm(None, None, BatchNormOptions::default()).unwrap();
+            let (mean, var) = batch.running((&before[0], &before[1]), 0.3).unwrap();
+            near(mean, [5.0, 5.0]);
+            near(var, [3.0, 3.0]);
+            let grads = batch.output.sum().unwrap().backward().unwrap();
+            assert_eq!(**grads.get(&empty).unwrap().shape(), shape);
+            let weight = Tensor::ones([2], DType::F64).unwrap().requires_grad();
+            let batch = empty.detach().batch_norm(Some(&weight), None, BatchNormOptions::default()).unwrap();
+            near(batch.output.sum().unwrap().backward().unwrap().remove(&weight).unwrap(), [0.0, 0.0]);
+        }
+    }
+
+    #[test]
+    fn an_eps_that_lets_the_deviation_be_zero_is_refused_in_training() {
+        let x = Tensor::ones([4, 2], DType::F32).unwrap();
+        let error =
+            x.batch_norm(None, None, BatchNormOptions { eps: 0.0, ..Default::default() }).unwrap_err();
+        assert!(error.to_string().contains("must be positive"), "{error}");
+    }
+
+    #[test]
     fn one_value_for_each_channel_is_refused_in_training() {
         let one = Tensor::ones([2], DType::F32).unwrap();
         let x = Tensor::ones([1, 2, 1, 1], DType::F32).unwrap();
-        let error = x.batch_norm(&one, &one, BatchNormOptions::default()).unwrap_err();
+        let error = x.batch_norm(Some(&one), Some(&one), BatchNormOptions::default()).unwrap_err();
         assert!(error.to_string().contains("no variance"), "{error}");
     }
 }

@@ -1,11 +1,11 @@
 //! Elementwise arithmetic of two tensors, with broadcasting.
 
 use rasgo_kernels::elementwise::{self, Binary};
-use smallvec::SmallVec;
 
-use super::{expect_float, float};
-use crate::error::{Error, Result};
-use crate::meta::{Layout, Meta, Shape};
+use super::broadcast::{broadcast_meta, broadcast_strides, memory_sizes};
+use super::{expect_numbers, number};
+use crate::error::Result;
+use crate::meta::{DType, Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
 use crate::tensor::Tensor;
 
@@ -17,43 +17,16 @@ struct Arithmetic {
 }
 
 /// z = a op b; axes are aligned at the end, and an axis of size 1 is repeated.
+///
+/// Both have one dtype, float32, float64 or int64. Whole numbers wrap at the ends of their range, and their quotient is
+/// float32, as in PyTorch.
 #[track_caller]
 pub fn binary(op: Binary, a: Tensor, b: Tensor) -> Result<Tensor> {
+    if op == Binary::Div && a.dtype() == DType::I64 && b.dtype() == DType::I64 {
+        return binary(op, a.to_dtype(DType::F32)?, b.to_dtype(DType::F32)?);
+    }
     let same = a.shape() == b.shape();
     apply(Arithmetic { op, same }, [a, b])
-}
-
-/// The shape that both shapes broadcast to.
-pub(crate) fn broadcast_shape(a: &Shape, b: &Shape) -> Result<Shape> {
-    let rank = a.len().max(b.len());
-    let size = |shape: &Shape, axis: usize| (axis + shape.len()).checked_sub(rank).map_or(1, |i| shape[i]);
-    (0..rank)
-        .map(|axis| match (size(a, axis), size(b, axis)) {
-            (x, y) if x == y => Ok(x),
-            (1, y) => Ok(y),
-            (x, 1) => Ok(x),
-            (x, y) => Err(Error::shape(format!(
-                "shapes {a} and {b} do not broadcast: sizes {x} and {y} at axis {axis} (aligned at the end)"
-            ))
-            .hint("make the sizes equal, or one of them 1 with .reshape")),
-        })
-        .collect()
-}
-
-/// Strides for reading `meta` as `target`, in the order of the target's memory: 0 along repeated axes.
-fn broadcast_strides(meta: &Meta, target: &Meta) -> SmallVec<[usize; 6]> {
-    let own = meta.strides();
-    let missing = target.shape.len() - meta.shape.len();
-    let stride = |axis: usize| match axis.checked_sub(missing) {
-        Some(i) if meta.shape[i] != 1 => own[i],
-        _ => 0,
-    };
-    target.memory_order().into_iter().map(stride).collect()
-}
-
-/// The sizes of the axes in the order of memory.
-fn memory_sizes(meta: &Meta) -> SmallVec<[usize; 6]> {
-    meta.memory_order().into_iter().map(|axis| meta.shape[axis]).collect()
 }
 
 impl Op for Arithmetic {
@@ -65,21 +38,13 @@ impl Op for Arithmetic {
             Binary::Div => "div",
             Binary::Max => "maximum",
             Binary::Min => "minimum",
+            Binary::Pow => "pow",
         }
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
-        expect_float(inputs)?;
-        if inputs[0].shape == inputs[1].shape {
-            return Ok(Metas::from_iter([inputs[0].clone()]));
-        }
-        let shape = broadcast_shape(&inputs[0].shape, &inputs[1].shape)?;
-        // A map stays channels-last beside whatever is repeated over it.
-        let map = |input: &Meta| input.layout == Layout::ChannelsLast && input.shape.len() == shape.len();
-        let channels_last = inputs.iter().any(map);
-        let dtype = inputs[0].dtype;
-        let meta = if channels_last { Meta::channels_last(shape, dtype) } else { Meta::plain(shape, dtype) };
-        Ok(Metas::from_iter([meta]))
+        let dtype = expect_numbers(inputs)?;
+        Ok(Metas::from_iter([broadcast_meta(inputs, dtype)?]))
     }
 
     fn layout(&self) -> LayoutRule {
@@ -93,7 +58,7 @@ impl Op for Arithmetic {
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
         let (a, b) = (&inputs[0], &inputs[1]);
         let meta = outputs[0].meta().clone();
-        float!(a.meta().dtype, T => {
+        number!(a.meta().dtype, T => {
             let dst = outputs[0].values::<T>();
             if a.is_donated() {
                 elementwise::binary_in_place(self.op, dst, b.values::<T>());
@@ -120,9 +85,10 @@ impl Op for Arithmetic {
         match self.op {
             Binary::Add | Binary::Sub => {
                 let (a, b) = (saved.input_shape(0), saved.input_shape(1));
-                let sign = if self.op == Binary::Add { 1.0 } else { -1.0 };
-                let db =
-                    needs.has(1).then(|| if sign > 0.0 { Ok(dy.clone()) } else { dy.clone().scale(sign) });
+                let db = needs.has(1).then(|| match self.op {
+                    Binary::Add => Ok(dy.clone()),
+                    _ => -&dy,
+                });
                 finish(needs.has(0).then_some(Ok(dy)), db, &a, &b)
             }
             Binary::Mul => {
@@ -132,30 +98,41 @@ impl Op for Arithmetic {
             Binary::Div => {
                 let (a, b) = (saved.input(0), saved.input(1));
                 let da = needs.has(0).then(|| &dy / &b);
-                let db = needs.has(1).then(|| ((&dy * &a)? / b.clone().square()?)?.scale(-1.0));
+                let db = needs.has(1).then(|| (-&dy)? * ((&a / &b)? / &b)?);
                 finish(da, db, a.shape(), b.shape())
             }
             Binary::Max | Binary::Min => {
                 let (a, b) = (saved.input(0).detach(), saved.input(1).detach());
-                // Where the two are equal each gets half, as in PyTorch.
-                let first = half_step(self.op, &a, &b)?;
-                let second = first.clone().scale(-1.0)?.add_scalar(1.0)?;
+                // Where the two are equal each gets half, and beside a NaN both get all, as in PyTorch.
+                let equal = a.eq(&b)?;
+                let dy = equal.where_(&(&dy * 0.5)?, &dy)?;
+                let (a_loses, b_loses) = match self.op {
+                    Binary::Max => (a.lt(&b)?, b.lt(&a)?),
+                    _ => (a.gt(&b)?, b.gt(&a)?),
+                };
                 finish(
-                    needs.has(0).then(|| &dy * first),
-                    needs.has(1).then(|| &dy * second),
+                    needs.has(0).then(|| a_loses.where_(0.0, &dy)),
+                    needs.has(1).then(|| b_loses.where_(0.0, &dy)),
                     a.shape(),
                     b.shape(),
                 )
             }
+            Binary::Pow => {
+                let (a, b) = (saved.input(0), saved.input(1));
+                let da = needs.has(0).then(|| {
+                    let slope = (&b * a.clone().pow(&(&b - 1.0)?)?)?;
+                    b.eq(0.0)?.where_(0.0, &(&dy * slope)?)
+                });
+                let db = needs.has(1).then(|| {
+                    // 0^b is 0 for every b > 0 and its logarithm has no value; the limit of the slope is 0.
+                    let flat = a.eq(0.0)?.logical_and(&b.ge(0.0)?)?;
+                    let slope = (a.clone().pow(&b)? * a.clone().log()?)?;
+                    &dy * flat.where_(0.0, &slope)?
+                });
+                finish(da, db, a.shape(), b.shape())
+            }
         }
     }
-}
-
-/// 1 where `a` is the chosen one, 1/2 where the two are equal, 0 elsewhere.
-fn half_step(op: Binary, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let difference = if op == Binary::Max { (a - b)? } else { (b - a)? };
-    let sign = apply(Sign, [difference])?;
-    sign.scale(0.5)?.add_scalar(0.5)
 }
 
 /// The gradients, summed over the axes that broadcasting repeated.
@@ -164,32 +141,6 @@ fn finish(da: Option<Result<Tensor>>, db: Option<Result<Tensor>>, a: &Shape, b: 
         grad.map(|grad| grad.and_then(|grad| grad.sum_to(shape))).transpose()
     };
     Ok(Grads::from_iter([fit(da, a)?, fit(db, b)?]))
-}
-
-/// -1, 0 or 1; constant in pieces, so no gradient passes.
-#[derive(Debug)]
-struct Sign;
-
-impl Op for Sign {
-    fn name(&self) -> &'static str {
-        "sign"
-    }
-
-    fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
-        Ok(Metas::from_iter([inputs[0].clone()]))
-    }
-
-    fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
-        float!(inputs[0].meta().dtype, T => {
-            for (y, &x) in outputs[0].values::<T>().iter_mut().zip(inputs[0].values::<T>()) {
-                *y = if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { x };
-            }
-        });
-    }
-
-    fn grad(&self, _saved: Saved, _dy: Grads, _needs: Mask) -> Result<Grads> {
-        Ok(Grads::from_iter([None]))
-    }
 }
 
 impl Tensor {
@@ -210,52 +161,13 @@ impl Tensor {
     pub(crate) fn accumulate(self, other: Tensor) -> Result<Tensor> {
         binary(Binary::Add, self, other)
     }
-
-    /// Repeats axes of size 1, and adds leading ones, up to the given shape.
-    #[track_caller]
-    pub fn broadcast_to(&self, shape: impl Into<Shape>) -> Result<Tensor> {
-        apply(Broadcast(shape.into()), [self.clone()])
-    }
-}
-
-#[derive(Debug)]
-struct Broadcast(Shape);
-
-impl Op for Broadcast {
-    fn name(&self) -> &'static str {
-        "broadcast_to"
-    }
-
-    fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
-        expect_float(inputs)?;
-        let shape = broadcast_shape(&inputs[0].shape, &self.0)?;
-        if shape != self.0 {
-            return Err(Error::shape(format!("shape {} does not broadcast to {}", inputs[0].shape, self.0)));
-        }
-        Ok(Metas::from_iter([Meta { shape, dtype: inputs[0].dtype, layout: Layout::Plain }]))
-    }
-
-    fn layout(&self) -> LayoutRule {
-        LayoutRule::Plain
-    }
-
-    fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
-        float!(inputs[0].meta().dtype, T => {
-            let strides = broadcast_strides(inputs[0].meta(), outputs[0].meta());
-            elementwise::copy_strided(&self.0, inputs[0].values::<T>(), &strides, outputs[0].values::<T>());
-        });
-    }
-
-    fn grad(&self, saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
-        let shape = saved.input_shape(0);
-        Ok(Grads::from_iter([Some(dy[0].take().expect("one output").sum_to(&shape)?)]))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::grad_check::{check, normal};
     use super::*;
+    use crate::Layout;
 
     #[test]
     fn arithmetic_has_the_gradients_of_its_differences() {
@@ -265,7 +177,47 @@ mod tests {
             }
         }
         let divisor = normal([2, 1], 3).square().unwrap().add_scalar(1.0).unwrap();
-        check(&[normal([4, 2, 3], 1), divisor], |x| &x[0] / &x[1]);
+        check(&[normal([4, 2, 3], 1), divisor.clone()], |x| &x[0] / &x[1]);
+        check(&[divisor, normal([4, 2, 3], 2)], |x| x[0].clone().pow(&x[1]));
+    }
+
+    #[test]
+    fn whole_numbers_are_computed_as_whole_numbers() {
+        let of = |values: Vec<i64>| Tensor::from_vec(values, [2]).unwrap();
+        let (a, b) = (of(vec![i64::MAX, 7]), of(vec![1, -2]));
+        assert_eq!((&a + &b).unwrap().to_vec::<i64>().unwrap(), [i64::MIN, 5]);
+        assert_eq!((&a * 2.0).unwrap().to_vec::<i64>().unwrap(), [-2, 14]);
+        assert_eq!((of(vec![1, 7]) / b).unwrap().to_vec::<f32>().unwrap(), [1.0, -3.5]);
+        let text = (&a + 0.5).unwrap_err().to_string();
+        assert!(text.contains("0.5 beside a tensor of int64"), "{text}");
+        let text = (&a + Tensor::zeros([2], DType::F32).unwrap()).unwrap_err().to_string();
+        assert!(text.contains("int64 and float32 do not mix"), "{text}");
+    }
+
+    /// Values of `torch.maximum` and `torch.pow` and their gradients.
+    #[test]
+    fn edges_are_those_of_pytorch() {
+        let nan = f64::NAN;
+        let leaf = |values: Vec<f64>| Tensor::from_vec(values, [4]).unwrap().requires_grad();
+        let (a, b) = (leaf(vec![1.0, 2.0, nan, 3.0]), leaf(vec![1.0, 5.0, 1.0, nan]));
+        let grads = a.clone().maximum(&b).unwrap().sum().unwrap().backward().unwrap();
+        assert_eq!(grads.get(&a).unwrap().to_vec::<f64>().unwrap(), [0.5, 0.0, 1.0, 1.0]);
+        assert_eq!(grads.get(&b).unwrap().to_vec::<f64>().unwrap(), [0.5, 1.0, 1.0, 1.0]);
+        let (a, b) = (leaf(vec![0.0, 0.0, -2.0, 1.0]), leaf(vec![0.0, 2.0, 3.0, nan]));
+        let y = a.clone().pow(&b).unwrap();
+        assert_eq!(y.to_vec::<f64>().unwrap(), [1.0, 0.0, -8.0, 1.0]);
+        let grads = y.sum().unwrap().backward().unwrap();
+        let (da, db) = (grads.get(&a).unwrap().to_vec::<f64>(), grads.get(&b).unwrap().to_vec::<f64>());
+        let (da, db) = (da.unwrap(), db.unwrap());
+        assert!(da[..3] == [0.0, 0.0, 12.0] && da[3].is_nan(), "{da:?}");
+        assert!(db[..2] == [0.0, 0.0] && db[2].is_nan() && db[3] == 0.0, "{db:?}");
+    }
+
+    #[test]
+    fn nothing_broadcasts_with_one() {
+        let empty = Tensor::zeros([0, 3], DType::F32).unwrap();
+        let row = Tensor::ones([1, 3], DType::F32).unwrap();
+        assert_eq!(**(&empty + &row).unwrap().shape(), [0, 3]);
     }
 
     #[test]

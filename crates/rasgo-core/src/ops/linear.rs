@@ -1,19 +1,22 @@
-//! Matrix products, and the linear layer y = x W^T + b.
+//! Matrix products, and the linear layer.
+//!
+//! ```text
+//! linear: y[…, o] = sum over i of x[…, i] * weight[o, i] + bias[o]
+//! ```
 
 use rasgo_kernels::{gemm, reduce};
 
 use super::{expect_float, float};
 use crate::error::{Error, Result};
-use crate::meta::Meta;
+use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
 use crate::tensor::Tensor;
 
-/// dst[M,N] = op(a) op(b) (+ bias[N]) (relu): op transposes where its flag says so.
+/// dst[M,N] = op(a) op(b): op transposes where its flag says so.
 #[derive(Debug, Clone, Copy)]
-struct MatMul {
-    trans_a: bool,
-    trans_b: bool,
-    name: &'static str,
+pub(super) struct MatMul {
+    pub(super) trans_a: bool,
+    pub(super) trans_b: bool,
 }
 
 impl MatMul {
@@ -26,7 +29,7 @@ impl MatMul {
 
 impl Op for MatMul {
     fn name(&self) -> &'static str {
-        self.name
+        "matmul"
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
@@ -38,21 +41,8 @@ impl Op for MatMul {
         }
         let (m, n, k, k2) = self.sizes(&inputs[0], &inputs[1]);
         if k != k2 {
-            let error = Error::shape(match self.name {
-                "linear" => format!("input {a} has {k} features, weight {b} wants {k2}"),
-                _ => format!("{a} and {b}: inner sizes {k} and {k2} differ"),
-            });
-            return Err(match self.name {
-                "linear" => {
-                    error.hint(format!("make the layer Linear({k}, {n}), or flatten to {k2} features"))
-                }
-                _ => error,
-            });
-        }
-        if let Some(bias) = inputs.get(2)
-            && *bias.shape != [n]
-        {
-            return Err(Error::shape(format!("bias {} for {n} outputs: it must be [{n}]", bias.shape)));
+            return Err(Error::shape(format!("{a} and {b}: inner sizes {k} and {k2} differ"))
+                .hint("the last axis of the first must be as long as the first axis of the second; .transpose(0, 1) turns one"));
         }
         Ok(Metas::from_iter([Meta::plain([m, n], dtype)]))
     }
@@ -64,14 +54,9 @@ impl Op for MatMul {
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
         let (m, n, k, _) = self.sizes(inputs[0].meta(), inputs[1].meta());
         float!(inputs[0].meta().dtype, T => {
-            let bias = inputs.get(2).map(|bias| bias.values::<T>());
             let (a, b) = (inputs[0].values::<T>(), inputs[1].values::<T>());
-            let packed = match self.name {
-                "linear" => inputs[1].packed(|b| gemm::pack_weight(n, k, b)),
-                _ => None,
-            };
             let dst = outputs[0].values::<T>();
-            gemm::gemm(m, n, k, a, self.trans_a, b, self.trans_b, packed, bias, false, dst);
+            gemm::gemm(m, n, k, a, self.trans_a, b, self.trans_b, None, None, false, dst);
         });
     }
 
@@ -82,7 +67,7 @@ impl Op for MatMul {
     fn grad(&self, mut saved: Saved, mut dy: Grads, needs: Mask) -> Result<Grads> {
         let dy = dy[0].take().expect("one output");
         let product = |a: &Tensor, trans_a, b: &Tensor, trans_b| {
-            apply(MatMul { trans_a, trans_b, name: "matmul" }, [a.clone(), b.clone()])
+            apply(MatMul { trans_a, trans_b }, [a.clone(), b.clone()])
         };
         let (a, b) = (saved.input(0), saved.input(1));
         // For y = A B: dA = dy B^T and dB = A^T dy; each transposed flag moves over.
@@ -94,14 +79,89 @@ impl Op for MatMul {
             false => product(&a, !self.trans_a, &dy, false),
             true => product(&dy, true, &a, self.trans_a),
         });
-        let dbias = needs.has(2).then(|| apply(ColumnSums, [dy]));
-        Ok(Grads::from_iter([da.transpose()?, db.transpose()?, dbias.transpose()?]))
+        Ok(Grads::from_iter([da.transpose()?, db.transpose()?]))
     }
 
     fn multiply_adds(&self, inputs: &[Meta], _outputs: &[Meta]) -> u64 {
         let (m, n, k, _) = self.sizes(&inputs[0], &inputs[1]);
         (m as u64).saturating_mul(n as u64).saturating_mul(k as u64)
     }
+}
+
+/// y = x W^T (+ bias) over the last axis of x; all others are rows.
+#[derive(Debug)]
+struct Linear;
+
+impl Op for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
+        let dtype = expect_float(inputs)?;
+        let (x, weight) = (&inputs[0].shape, &inputs[1].shape);
+        let (Some(&features), &[out, wanted]) = (x.last(), &weight[..]) else {
+            return Err(Error::shape(format!("input {x} and weight {weight}"))
+                .hint("give an input (…, in) and a weight (out, in)"));
+        };
+        if features != wanted {
+            let text = format!("input {x} has {features} features, weight {weight} wants {wanted}");
+            return Err(Error::shape(text)
+                .hint(format!("make the layer Linear({features}, {out}), or flatten to {wanted} features")));
+        }
+        if let Some(bias) = inputs.get(2)
+            && *bias.shape != [out]
+        {
+            return Err(Error::shape(format!("bias {} for {out} outputs: it must be [{out}]", bias.shape))
+                .hint("give one value for each output, or no bias"));
+        }
+        let mut shape = x.clone();
+        shape.set(x.len() - 1, out);
+        Ok(Metas::from_iter([Meta::plain(shape, dtype)]))
+    }
+
+    fn layout(&self) -> LayoutRule {
+        LayoutRule::Plain
+    }
+
+    fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
+        let (n, k) = (inputs[1].meta().shape[0], inputs[1].meta().shape[1]);
+        let m = rows(&inputs[0].meta().shape);
+        float!(inputs[0].meta().dtype, T => {
+            let bias = inputs.get(2).map(|bias| bias.values::<T>());
+            let (x, weight) = (inputs[0].values::<T>(), inputs[1].values::<T>());
+            let packed = inputs[1].packed(|weight| gemm::pack_weight(n, k, weight));
+            gemm::gemm(m, n, k, x, false, weight, true, packed, bias, false, outputs[0].values::<T>());
+        });
+    }
+
+    fn saves(&self) -> Saves {
+        Saves { inputs: Mask::of(&[0, 1]), outputs: Mask::NONE }
+    }
+
+    fn grad(&self, mut saved: Saved, mut dy: Grads, needs: Mask) -> Result<Grads> {
+        let (x, weight) = (saved.input(0), saved.input(1));
+        let (shape, m) = (x.shape().clone(), rows(x.shape()));
+        let dy = dy[0].take().expect("one output").reshape([m, weight.shape()[0]])?;
+        let dx = needs.has(0).then(|| dy.matmul(&weight)?.reshape(shape));
+        let dweight = needs.has(1).then(|| {
+            let x = x.reshape([m, weight.shape()[1]])?;
+            apply(MatMul { trans_a: true, trans_b: false }, [dy.clone(), x])
+        });
+        let dbias = needs.has(2).then(|| apply(ColumnSums, [dy.clone()]));
+        Ok(Grads::from_iter([dx.transpose()?, dweight.transpose()?, dbias.transpose()?]))
+    }
+
+    fn multiply_adds(&self, inputs: &[Meta], outputs: &[Meta]) -> u64 {
+        let outputs =
+            outputs[0].shape.iter().fold(1u64, |product, &size| product.saturating_mul(size as u64));
+        outputs.saturating_mul(inputs[1].shape[1] as u64)
+    }
+}
+
+/// The vectors along the last axis.
+fn rows(shape: &Shape) -> usize {
+    shape[..shape.len() - 1].iter().product()
 }
 
 /// y[C] = sum of x[N, C, …] over everything but C: the gradient of a bias.
@@ -138,7 +198,8 @@ impl Op for ColumnSums {
 }
 
 impl Tensor {
-    /// y = x W^T + b for x (N, in), W (out, in), b (out): (N, out).
+    /// y = x W^T + b along the last axis of x (…, in), for a weight W (out, in) and a bias b (out): (…, out). A weight
+    /// (in) with a bias of one number has one output, and its axis is left out.
     ///
     /// ```
     /// # use rasgo_core::Tensor;
@@ -150,14 +211,15 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-        let op = MatMul { trans_a: false, trans_b: true, name: "linear" };
-        apply(op, [Some(self), Some(weight), bias].into_iter().flatten().cloned())
-    }
-
-    /// The product of two matrices, (M, K) and (K, N).
-    #[track_caller]
-    pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
-        apply(MatMul { trans_a: false, trans_b: false, name: "matmul" }, [self.clone(), other.clone()])
+        if let (&[features], false) = (&weight.shape()[..], self.shape().is_empty()) {
+            let bias = match bias {
+                Some(bias) if bias.shape().is_empty() => Some(bias.reshape([1])?),
+                other => other.cloned(),
+            };
+            let y = self.linear(&weight.reshape([1, features])?, bias.as_ref())?;
+            return y.reshape(&self.shape()[..self.shape().len() - 1]);
+        }
+        apply(Linear, [Some(self), Some(weight), bias].into_iter().flatten().cloned())
     }
 }
 
@@ -174,10 +236,59 @@ mod tests {
         for (trans_a, trans_b) in [(true, false), (true, true)] {
             let a = normal([4, 3], 1);
             let b = if trans_b { normal([2, 4], 2) } else { normal([4, 2], 2) };
-            check(&[a, b], |x| {
-                apply(MatMul { trans_a, trans_b, name: "matmul" }, [x[0].clone(), x[1].clone()])
-            });
+            check(&[a, b], |x| apply(MatMul { trans_a, trans_b }, [x[0].clone(), x[1].clone()]));
         }
+    }
+
+    #[test]
+    fn a_linear_layer_reads_the_last_axis_of_any_rank() {
+        let (w, b) = (normal([3, 4], 2), normal([3], 3));
+        for shape in [vec![4], vec![5, 4], vec![2, 5, 4], vec![2, 3, 1, 4], vec![2, 3, 5, 2, 4]] {
+            let x = normal(shape.clone(), 1);
+            check(&[x.clone(), w.clone(), b.clone()], |x| x[0].linear(&x[1], Some(&x[2])));
+            check(&[x.clone(), w.clone()], |x| x[0].linear(&x[1], None));
+            let flat = x.reshape([x.shape().elements() / 4, 4]).unwrap();
+            let expected = flat.linear(&w, Some(&b)).unwrap().to_vec::<f64>().unwrap();
+            let found = x.clone().to_channels_last().linear(&w, Some(&b)).unwrap();
+            assert_eq!(found.shape()[..], [&shape[..shape.len() - 1], &[3]].concat());
+            assert_eq!(found.to_vec::<f64>().unwrap(), expected);
+        }
+        let (w, b) = (normal([4], 2), normal([], 3));
+        check(&[normal([2, 5, 4], 1), w.clone(), b.clone()], |x| x[0].linear(&x[1], Some(&x[2])));
+        assert_eq!(normal([2, 5, 4], 1).linear(&w, Some(&b)).unwrap().shape()[..], [2, 5]);
+    }
+
+    #[test]
+    fn a_linear_layer_takes_no_rows_and_no_features() {
+        let (b, zeros) = (normal([3], 3), |shape: &[usize]| Tensor::zeros(shape, DType::F64).unwrap());
+        let y = zeros(&[2, 0]).linear(&zeros(&[3, 0]), Some(&b)).unwrap();
+        assert_eq!(y.to_vec::<f64>().unwrap(), b.to_vec::<f64>().unwrap().repeat(2));
+        let (x, w) = (zeros(&[0, 5, 4]).requires_grad(), normal([3, 4], 1).requires_grad());
+        let grads = x.linear(&w, Some(&b)).unwrap().sum().unwrap().backward().unwrap();
+        assert_eq!(grads.get(&x).unwrap().shape()[..], [0, 5, 4]);
+        assert_eq!(grads.get(&w).unwrap().to_vec::<f64>().unwrap(), [0.0; 12]);
+    }
+
+    #[test]
+    fn a_linear_layer_has_second_gradients() {
+        let (w, b) = (normal([3, 4], 2).requires_grad(), normal([3], 3));
+        check(&[normal([2, 2, 4], 1)], |x| {
+            let loss = x[0].linear(&w, Some(&b))?.square()?.sum()?;
+            Ok(crate::grad(&loss, &[&w], true)?.remove(0))
+        });
+    }
+
+    #[test]
+    fn shapes_that_are_no_linear_layer_are_refused() {
+        let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32).unwrap();
+        let refused = |x: &[usize], w: &[usize], b: &[usize], part: &str| {
+            let text = zeros(x).linear(&zeros(w), Some(&zeros(b))).unwrap_err().to_string();
+            assert!(text.contains(part), "{text}");
+        };
+        refused(&[], &[3, 4], &[3], "input [] and weight [3, 4]");
+        refused(&[], &[4], &[], "input [] and weight [4]");
+        refused(&[2, 4], &[1, 3, 4], &[3], "weight [1, 3, 4]");
+        refused(&[2, 4], &[3, 4], &[4], "it must be [3]");
     }
 
     #[test]

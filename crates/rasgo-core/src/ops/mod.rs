@@ -2,27 +2,58 @@
 
 mod batch_norm;
 mod binary;
+mod broadcast;
 mod cast;
+mod cat;
+mod choose;
+mod compare;
 mod conv;
-mod cross_entropy;
 mod dropout;
+mod embedding;
+mod flip;
+mod group_norm;
+mod index;
+mod interpolate;
 mod linear;
+mod loss;
+mod math;
+mod matmul;
+mod narrow;
+mod norm_grad;
+mod one_hot;
+mod operand;
+mod order;
+mod pad;
 mod permute;
+mod pixel_shuffle;
 mod pool;
+mod prelu;
 mod reduce;
 mod reshape;
-mod rows;
+mod sided;
 mod softmax;
 mod unary;
+mod unfold;
+mod with_number;
 
 #[cfg(test)]
 mod grad_check;
 
 pub use batch_norm::{BatchNormOptions, BatchNormOutput, PoolAfter};
 pub use binary::binary;
-pub use conv::ConvOptions;
-pub use cross_entropy::CrossEntropyOptions;
-pub use pool::PoolOptions;
+pub use conv::{ConvOptions, ConvTransposeOptions};
+pub use group_norm::RunningStatistics;
+pub use interpolate::{InterpolateMode, InterpolateOptions, InterpolateTo};
+pub use loss::{
+    BceWithLogitsOptions, CrossEntropyOptions, DiceLossOptions, FocalLossOptions, KlDivOptions, LossOptions,
+    NllLossOptions, Reduction,
+};
+pub(crate) use math::negative;
+pub use operand::Operand;
+pub use pad::PadMode;
+pub use pool::{AvgPoolOptions, MaxPoolOptions, MaxUnpoolOptions};
+pub use unfold::UnfoldOptions;
+pub(crate) use with_number::with_number;
 
 use crate::error::{Error, Result};
 use crate::meta::{DType, Meta};
@@ -44,6 +75,52 @@ macro_rules! float {
 }
 pub(crate) use float;
 
+/// As [`float!`], and for 64-bit integers.
+macro_rules! number {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            crate::DType::I64 => {
+                type $T = i64;
+                $body
+            }
+            crate::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            _ => {
+                type $T = f32;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use number;
+
+/// Runs a body with `T` bound to the element type of any dtype: for what only moves values.
+macro_rules! any {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            crate::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            crate::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            crate::DType::I64 => {
+                type $T = i64;
+                $body
+            }
+            crate::DType::U8 => {
+                type $T = u8;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use any;
+
 /// Refuses sizes whose sums and products along an axis might not fit a machine word.
 pub(crate) fn expect_sizes(axis: &str, sizes: &[usize]) -> Result<()> {
     const MOST: usize = 1 << 31;
@@ -53,8 +130,21 @@ pub(crate) fn expect_sizes(axis: &str, sizes: &[usize]) -> Result<()> {
     }
 }
 
+/// What the spatial axes of (N, C, …) are called; of fewer than three the last are there.
+pub(crate) const AXES: [&str; 3] = ["depth", "height", "width"];
+
+/// Checks one axis of a window that slides.
+pub(crate) fn expect_window(along: &str, kernel: usize, stride: usize, dilation: usize) -> Result<()> {
+    match kernel == 0 || stride == 0 || dilation == 0 {
+        true => Err(Error::argument(format!(
+            "kernel {kernel}, stride {stride} and dilation {dilation} along {along} must be 1 or more"
+        ))
+        .hint("1 is the least of each: a window of one cell, at every place, without gaps")),
+        false => Ok(()),
+    }
+}
+
 /// The axis that a user's number names: a negative one counts from the end.
-#[allow(dead_code, reason = "used by the operations that follow")]
 pub(crate) fn axis_of(axis: isize, rank: usize) -> Result<usize> {
     let from_start = if axis < 0 { axis.checked_add_unsigned(rank) } else { Some(axis) };
     match from_start.and_then(|axis| usize::try_from(axis).ok()) {
@@ -65,14 +155,50 @@ pub(crate) fn axis_of(axis: isize, rank: usize) -> Result<usize> {
     }
 }
 
+/// The axes that a user's numbers name, in their order; none may come twice.
+pub(crate) fn axes_of(axes: &[isize], rank: usize) -> Result<Vec<usize>> {
+    let mut found = Vec::with_capacity(axes.len());
+    for &axis in axes {
+        let axis = axis_of(axis, rank)?;
+        if found.contains(&axis) {
+            return Err(Error::argument(format!("axis {axis} comes twice in {axes:?}"))
+                .hint("name each axis once; a negative one counts from the end"));
+        }
+        found.push(axis);
+    }
+    Ok(found)
+}
+
+/// An axis in the order of memory: the elements before it, its size, the elements after it.
+pub(crate) fn blocks(meta: &Meta, axis: usize) -> (usize, usize, usize) {
+    let order = meta.memory_order();
+    let place = order.iter().position(|&other| other == axis).expect("the order names every axis");
+    let product = |axes: &[usize]| axes.iter().map(|&axis| meta.shape[axis]).product();
+    (product(&order[..place]), meta.shape[axis], product(&order[place + 1..]))
+}
+
 /// Checks that all inputs have one float dtype.
 fn expect_float(inputs: &[Meta]) -> Result<DType> {
+    expect_kind(inputs, DType::is_float, "float32 or float64")
+}
+
+/// Checks that all inputs have one dtype that arithmetic exists for.
+fn expect_numbers(inputs: &[Meta]) -> Result<DType> {
+    expect_kind(inputs, |dtype| dtype != DType::U8, "float32, float64 or int64")
+}
+
+/// Checks that all inputs have one dtype.
+fn expect_same(inputs: &[Meta]) -> Result<DType> {
+    expect_kind(inputs, |_| true, "any")
+}
+
+fn expect_kind(inputs: &[Meta], fits: fn(DType) -> bool, wanted: &str) -> Result<DType> {
     let dtype = inputs[0].dtype;
     for input in inputs {
-        if !input.dtype.is_float() {
+        if !fits(input.dtype) {
             return Err(Error::new(
                 crate::ErrorKind::DType,
-                format!("a tensor of {} where float32 or float64 is wanted", input.dtype),
+                format!("a tensor of {} where {wanted} is wanted", input.dtype),
             )
             .hint("convert it with .to_dtype(DType::F32)"));
         }
@@ -87,9 +213,23 @@ fn expect_float(inputs: &[Meta]) -> Result<DType> {
     Ok(dtype)
 }
 
+/// Checks that a dtype holds a number that stands beside a tensor of it: floats round, whole numbers do not.
+fn numbers_fit(dtype: DType, number: f64) -> Result<()> {
+    let range = match dtype {
+        DType::F32 | DType::F64 => return Ok(()),
+        DType::I64 => -(2f64.powi(63))..2f64.powi(63),
+        DType::U8 => 0.0..256.0,
+    };
+    if number.trunc() == number && range.contains(&number) {
+        return Ok(());
+    }
+    Err(Error::new(crate::ErrorKind::DType, format!("{number} beside a tensor of {dtype}"))
+        .hint("convert the tensor with .to_dtype(DType::F32)"))
+}
+
 /// The error of a gradient rule that has no gradient itself.
 fn no_second_gradient() -> Error {
     Error::new(crate::ErrorKind::State, "this gradient has no gradient of its own").hint(
-        "second gradients exist for compositions of convolution, linear, arithmetic and average pooling",
+        "most operations have second gradients; of those that run several layers in one pass call the separate ones",
     )
 }

@@ -2,10 +2,10 @@
 
 use rasgo_kernels::elementwise;
 
-use super::float;
+use super::{any, axes_of, axis_of};
 use crate::counters::count_copy;
 use crate::error::{Error, Result};
-use crate::meta::{DType, Meta, Shape};
+use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
 use crate::tensor::Tensor;
 
@@ -19,15 +19,6 @@ impl Op for Permute {
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
         let shape = &inputs[0].shape;
-        let mut seen = vec![false; shape.len()];
-        let once = self.0.iter().all(|&axis| axis < shape.len() && !std::mem::replace(&mut seen[axis], true));
-        if !once || self.0.len() != shape.len() {
-            return Err(Error::argument(format!("{:?} does not name each axis of {shape} once", self.0)));
-        }
-        if inputs[0].dtype == DType::U8 || inputs[0].dtype == DType::I64 {
-            return Err(Error::new(crate::ErrorKind::DType, format!("a tensor of {}", inputs[0].dtype))
-                .hint("convert it with .to_dtype(DType::F32)"));
-        }
         let sizes: Shape = self.0.iter().map(|&axis| shape[axis]).collect();
         Ok(Metas::from_iter([Meta::plain(sizes, inputs[0].dtype)]))
     }
@@ -41,25 +32,57 @@ impl Op for Permute {
         let own = inputs[0].meta().shape.strides();
         let strides: Vec<usize> = self.0.iter().map(|&axis| own[axis]).collect();
         let shape = outputs[0].meta().shape.clone();
-        float!(inputs[0].meta().dtype, T => {
+        any!(inputs[0].meta().dtype, T => {
             elementwise::copy_strided(&shape, inputs[0].values::<T>(), &strides, outputs[0].values::<T>());
         });
     }
 
     fn grad(&self, _saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
-        let mut back = vec![0; self.0.len()];
+        let mut back = vec![0isize; self.0.len()];
         for (to, &from) in self.0.iter().enumerate() {
-            back[from] = to;
+            back[from] = to as isize;
         }
         Ok(Grads::from_iter([Some(dy[0].take().expect("one output").permute(&back)?)]))
     }
 }
 
 impl Tensor {
-    /// Axis `i` of the result is axis `order[i]` of this tensor.
+    /// Axis `i` of the result is axis `order[i]` of this tensor; a negative one counts from the end.
+    ///
+    /// ```
+    /// # use rasgo_core::{DType, Tensor};
+    /// let x = Tensor::zeros([2, 3, 5], DType::F32)?;
+    /// assert_eq!(**x.permute(&[-1, 0, 1])?.shape(), [5, 2, 3]);
+    /// # Ok::<(), rasgo_core::Error>(())
+    /// ```
     #[track_caller]
-    pub fn permute(&self, order: &[usize]) -> Result<Tensor> {
-        apply(Permute(order.to_vec()), [self.clone()])
+    pub fn permute(&self, order: &[isize]) -> Result<Tensor> {
+        let at = std::panic::Location::caller();
+        let rank = self.shape().len();
+        let axes = axes_of(order, rank).map_err(|error| error.op("permute").at(at))?;
+        if axes.len() != rank {
+            let text = format!("{order:?} does not name each axis of {} once", self.shape());
+            return Err(Error::argument(text).op("permute").at(at));
+        }
+        apply(Permute(axes), [self.clone()])
+    }
+
+    /// The two axes change places.
+    ///
+    /// ```
+    /// # use rasgo_core::{DType, Tensor};
+    /// let x = Tensor::zeros([2, 3, 5], DType::F32)?;
+    /// assert_eq!(**x.transpose(0, -1)?.shape(), [5, 3, 2]);
+    /// # Ok::<(), rasgo_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn transpose(&self, axis0: isize, axis1: isize) -> Result<Tensor> {
+        let at = std::panic::Location::caller();
+        let rank = self.shape().len();
+        let place = |axis| axis_of(axis, rank).map_err(|error| error.op("transpose").at(at));
+        let mut order: Vec<usize> = (0..rank).collect();
+        order.swap(place(axis0)?, place(axis1)?);
+        apply(Permute(order), [self.clone()])
     }
 }
 

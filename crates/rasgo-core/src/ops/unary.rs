@@ -1,9 +1,12 @@
-//! Elementwise functions of one tensor: y = f(x).
+//! Activations: elementwise functions of one tensor with a gradient of their own in one pass.
+
+use std::f64::consts::{FRAC_2_PI, PI};
 
 use rasgo_kernels::elementwise::{self, GradReads, Unary};
 
-use super::{expect_float, float, no_second_gradient};
-use crate::error::Result;
+use super::sided::Sided;
+use super::{expect_float, float};
+use crate::error::{Error, Result};
 use crate::meta::Meta;
 use crate::op::{Grads, Input, Mask, Metas, Op, Output, Saved, Saves, apply};
 use crate::tensor::Tensor;
@@ -18,7 +21,15 @@ impl Op for Map {
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
         expect_float(inputs)?;
-        Ok(Metas::from_iter([inputs[0].clone()]))
+        match self.0 {
+            Unary::Celu(0.0) => {
+                Err(Error::argument("alpha 0: x / alpha is not defined").hint("give another alpha"))
+            }
+            Unary::Hardtanh(low, high) if low > high => {
+                Err(Error::argument(format!("min_val {low} is above max_val {high}")).hint("exchange them"))
+            }
+            _ => Ok(Metas::from_iter([inputs[0].clone()])),
+        }
     }
 
     fn in_place(&self) -> Option<usize> {
@@ -38,7 +49,6 @@ impl Op for Map {
 
     fn saves(&self) -> Saves {
         match self.0.grad_reads() {
-            GradReads::Nothing => Saves::default(),
             GradReads::Output => Saves { inputs: Mask::NONE, outputs: Mask::of(&[0]) },
             GradReads::Input => Saves { inputs: Mask::of(&[0]), outputs: Mask::NONE },
         }
@@ -46,16 +56,11 @@ impl Op for Map {
 
     fn grad(&self, mut saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
         let dy = dy[0].take().expect("a map has one output");
-        let dx = match self.0 {
-            Unary::Scale(a) => dy.scale(a)?,
-            Unary::AddScalar(_) => dy,
-            Unary::Neg => dy.scale(-1.0)?,
-            Unary::Square => (dy * saved.input(0).scale(2.0)?)?,
-            Unary::Exp => (dy * saved.output(0))?,
-            op if op.grad_reads() == GradReads::Output => apply(MapGrad(op), [dy, saved.output(0)])?,
-            op => apply(MapGrad(op), [dy, saved.input(0)])?,
+        let read = match self.0.grad_reads() {
+            GradReads::Output => saved.output(0),
+            GradReads::Input => saved.input(0),
         };
-        Ok(Grads::from_iter([Some(dx)]))
+        Ok(Grads::from_iter([Some(apply(MapGrad(self.0), [dy, read])?)]))
     }
 }
 
@@ -89,26 +94,80 @@ impl Op for MapGrad {
     }
 
     fn saves(&self) -> Saves {
-        Saves { inputs: Mask::of(&[1]), outputs: Mask::NONE }
+        Saves { inputs: if bends(self.0) { Mask::of(&[0, 1]) } else { Mask::of(&[1]) }, outputs: Mask::NONE }
     }
 
     fn grad(&self, mut saved: Saved, mut ddx: Grads, needs: Mask) -> Result<Grads> {
-        // A function that is linear in pieces: the gradient for dy is the same rule, for x it is zero.
-        let in_pieces = matches!(
-            self.0,
-            Unary::Relu
-                | Unary::Relu6
-                | Unary::LeakyRelu(_)
-                | Unary::Abs
-                | Unary::Clamp(..)
-                | Unary::Hardsigmoid
-        );
-        if !in_pieces && needs.has(1) {
-            return Err(no_second_gradient());
-        }
-        let ddx = ddx[0].take().expect("one output");
-        Ok(Grads::from_iter([Some(apply(MapGrad(self.0), [ddx, saved.input(1)])?), None]))
+        let (ddx, v) = (ddx[0].take().expect("one output"), saved.input(1));
+        let bend = match needs.has(1) && bends(self.0) {
+            true => Some(curvature(self.0, v.clone(), (&ddx * &saved.input(0))?)?),
+            false => None,
+        };
+        let ddy = if needs.has(0) { Some(apply(MapGrad(self.0), [ddx, v])?) } else { None };
+        Ok(Grads::from_iter([ddy, bend]))
     }
+}
+
+/// Whether the slope changes with what it is computed from: not for what is linear in pieces.
+fn bends(op: Unary) -> bool {
+    !matches!(op, Unary::Relu | Unary::Relu6 | Unary::LeakyRelu(_) | Unary::Hardtanh(..) | Unary::Hardsigmoid)
+}
+
+/// g times the derivative of the slope by what it is computed from: `v` is x, or y where the slope is computed from y.
+fn curvature(op: Unary, v: Tensor, g: Tensor) -> Result<Tensor> {
+    match op {
+        Unary::Sigmoid => g * v.scale(-2.0)?.add_scalar(1.0)?,
+        Unary::Tanh => g * v.scale(-2.0)?,
+        Unary::Elu(_) | Unary::Selu => apply(Sided::NotAbove, [apply(MapGrad(op), [g, v.clone()])?, v]),
+        Unary::Celu(alpha) => {
+            apply(Sided::NotAbove, [apply(MapGrad(op), [g, v.clone()])?, v])?.scale(1.0 / alpha)
+        }
+        Unary::Gelu => {
+            // density * (2 - x^2)
+            let square = v.square()?;
+            let density = square.clone().scale(-0.5)?.exp()?.scale(1.0 / (2.0 * PI).sqrt())?;
+            g * (density * square.scale(-1.0)?.add_scalar(2.0)?)?
+        }
+        Unary::GeluTanh => {
+            // f = x s(u), u = a (x + b x^3): f'' = s' (2 u' + x u'' + x u'^2 (1 - 2 s)), s' = s (1 - s)
+            let (a, b) = (2.0 * FRAC_2_PI.sqrt(), 0.044_715);
+            let square = v.clone().square()?;
+            let first = square.scale(3.0 * a * b)?.add_scalar(a)?;
+            let u = (&v * (v.clone().square()?.scale(a * b)?.add_scalar(a)?))?;
+            let (slope, centred) = logistic_slope(u)?;
+            let second = v.clone().square()?.scale(6.0 * a * b)?;
+            let third = ((&v * first.clone().square()?)? * centred)?;
+            g * (slope * ((first.scale(2.0)? + second)? + third)?)?
+        }
+        Unary::Silu => {
+            // s' (2 + x (1 - 2 s))
+            let (slope, centred) = logistic_slope(v.clone())?;
+            g * (slope * (v * centred)?.add_scalar(2.0)?)?
+        }
+        Unary::Mish => {
+            // With t = tanh(softplus(x)): s (1 - t^2) (2 + x (1 - s - 2 s t))
+            let s = v.clone().sigmoid()?;
+            let t = v.clone().softplus(1.0, 20.0)?.tanh()?;
+            let rest = (s.clone() * t.clone().scale(2.0)?.add_scalar(1.0)?)?.scale(-1.0)?.add_scalar(1.0)?;
+            let outer = (s * t.square()?.scale(-1.0)?.add_scalar(1.0)?)?;
+            g * (outer * (v * rest)?.add_scalar(2.0)?)?
+        }
+        Unary::Softplus { beta, threshold } => {
+            let (slope, _) = logistic_slope(v.clone().scale(beta)?)?;
+            let bend = (g * slope)?.scale(beta)?;
+            apply(Sided::NotAbove, [bend, v.scale(beta)?.add_scalar(-threshold)?])
+        }
+        Unary::Logsigmoid => (g * logistic_slope(v)?.0)?.scale(-1.0),
+        Unary::Hardswish => apply(MapGrad(Unary::Hardtanh(-3.0, 3.0)), [g.scale(1.0 / 3.0)?, v]),
+        _ => unreachable!("{op:?} is linear in pieces, or its gradient is a composition of ops"),
+    }
+}
+
+/// s (1 - s) and 1 - 2 s, where s = sigmoid(x).
+fn logistic_slope(x: Tensor) -> Result<(Tensor, Tensor)> {
+    let s = x.sigmoid()?;
+    let slope = (&s - s.clone().square()?)?;
+    Ok((slope, s.scale(-2.0)?.add_scalar(1.0)?))
 }
 
 /// PyTorch's functional name.
@@ -118,25 +177,18 @@ fn name(op: Unary) -> &'static str {
         Unary::Relu6 => "relu6",
         Unary::LeakyRelu(_) => "leaky_relu",
         Unary::Elu(_) => "elu",
+        Unary::Selu => "selu",
+        Unary::Celu(_) => "celu",
         Unary::Gelu | Unary::GeluTanh => "gelu",
         Unary::Silu => "silu",
         Unary::Hardswish => "hardswish",
         Unary::Hardsigmoid => "hardsigmoid",
         Unary::Sigmoid => "sigmoid",
         Unary::Tanh => "tanh",
-        Unary::Softplus => "softplus",
+        Unary::Softplus { .. } => "softplus",
+        Unary::Logsigmoid => "logsigmoid",
         Unary::Mish => "mish",
-        Unary::Exp => "exp",
-        Unary::Ln => "log",
-        Unary::Sqrt => "sqrt",
-        Unary::Abs => "abs",
-        Unary::Neg => "neg",
-        Unary::Recip => "reciprocal",
-        Unary::Square => "square",
-        Unary::Scale(_) => "mul",
-        Unary::AddScalar(_) => "add",
-        Unary::Pow(_) => "pow",
-        Unary::Clamp(..) => "clamp",
+        Unary::Hardtanh(..) => "hardtanh",
     }
 }
 
@@ -166,6 +218,10 @@ methods! {
     leaky_relu(negative_slope: f64) => Unary::LeakyRelu(negative_slope);
     /// x where positive, alpha * (e^x - 1) elsewhere
     elu(alpha: f64) => Unary::Elu(alpha);
+    /// 1.0507 times elu(1.6733): mean 0 and variance 1 stay so (Klambauer et al. 2017).
+    selu() => Unary::Selu;
+    /// x where positive, alpha * (e^(x / alpha) - 1) elsewhere
+    celu(alpha: f64) => Unary::Celu(alpha);
     /// x * Phi(x), Phi the normal distribution function
     gelu() => Unary::Gelu;
     /// The tanh approximation of [`gelu`](Self::gelu).
@@ -180,79 +236,24 @@ methods! {
     sigmoid() => Unary::Sigmoid;
     /// Hyperbolic tangent.
     tanh() => Unary::Tanh;
-    /// ln(1 + e^x)
-    softplus() => Unary::Softplus;
+    /// ln(1 + e^(beta x)) / beta, and x where beta x is above the threshold. PyTorch's defaults are 1 and 20.
+    softplus(beta: f64, threshold: f64) => Unary::Softplus { beta, threshold };
+    /// ln(sigmoid(x))
+    logsigmoid() => Unary::Logsigmoid;
     /// x * tanh(softplus(x))
     mish() => Unary::Mish;
-    /// e^x
-    exp() => Unary::Exp;
-    /// Natural logarithm.
-    log() => Unary::Ln;
-    /// Square root.
-    sqrt() => Unary::Sqrt;
-    /// Absolute value.
-    abs() => Unary::Abs;
-    /// 1 / x
-    recip() => Unary::Recip;
-    /// x^2
-    square() => Unary::Square;
-    /// x^exponent
-    pow(exponent: f64) => Unary::Pow(exponent);
-    /// a * x
-    scale(a: f64) => Unary::Scale(a);
-    /// x + a
-    add_scalar(a: f64) => Unary::AddScalar(a);
-    /// min(max(x, low), high)
-    clamp(low: f64, high: f64) => Unary::Clamp(low, high);
+    /// min(max(x, min_val), max_val); unlike [`clamp`](Self::clamp) it has gradient 0 at the bounds.
+    hardtanh(min_val: f64, max_val: f64) => Unary::Hardtanh(min_val, max_val);
+}
+
+impl Tensor {
+    /// x / (1 + |x|)
+    #[track_caller]
+    pub fn softsign(self) -> Result<Tensor> {
+        let below = self.clone().abs()?.add_scalar(1.0)?;
+        self / below
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::grad_check::{check, normal};
-    use super::*;
-
-    #[test]
-    fn every_map_has_the_gradient_of_its_differences() {
-        let maps: &[Unary] = &[
-            Unary::Relu,
-            Unary::Relu6,
-            Unary::LeakyRelu(0.1),
-            Unary::Elu(1.3),
-            Unary::Gelu,
-            Unary::GeluTanh,
-            Unary::Silu,
-            Unary::Hardswish,
-            Unary::Hardsigmoid,
-            Unary::Sigmoid,
-            Unary::Tanh,
-            Unary::Softplus,
-            Unary::Mish,
-            Unary::Exp,
-            Unary::Abs,
-            Unary::Neg,
-            Unary::Square,
-            Unary::Scale(-1.5),
-            Unary::AddScalar(0.3),
-            Unary::Clamp(-0.5, 0.7),
-        ];
-        for &op in maps {
-            check(&[normal([2, 3, 5], 1)], |x| apply(Map(op), [x[0].clone()]));
-        }
-        let positive = normal([2, 3], 2).square().unwrap().add_scalar(0.5).unwrap();
-        for op in [Unary::Ln, Unary::Sqrt, Unary::Recip, Unary::Pow(2.5)] {
-            check(&[positive.detach()], |x| apply(Map(op), [x[0].clone()]));
-        }
-    }
-
-    #[test]
-    fn a_map_writes_in_place_only_when_nobody_else_holds_the_values() {
-        let x = Tensor::from_vec(vec![-1.0f32, 2.0], [2]).unwrap();
-        let y = x.clone().relu().unwrap();
-        assert_eq!(x.to_vec::<f32>().unwrap(), [-1.0, 2.0]);
-        assert_eq!(y.to_vec::<f32>().unwrap(), [0.0, 2.0]);
-        let address = y.as_slice::<f32>().unwrap().as_ptr();
-        let z = y.scale(3.0).unwrap();
-        assert_eq!(z.as_slice::<f32>().unwrap().as_ptr(), address);
-        assert_eq!(z.to_vec::<f32>().unwrap(), [0.0, 6.0]);
-    }
-}
+mod tests;

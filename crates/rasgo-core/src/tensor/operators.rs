@@ -4,8 +4,11 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
+use rasgo_kernels::elementwise::{Binary, Side};
+
 use super::Tensor;
 use crate::error::Result;
+use crate::meta::DType;
 
 macro_rules! operator {
     ($trait:ident, $method:ident, $scalar:expr, $reversed:expr) => {
@@ -20,7 +23,7 @@ macro_rules! operator {
             type Output = Result<Tensor>;
             #[track_caller]
             fn $method(self, other: Tensor) -> Result<Tensor> {
-                crate::ops::binary(rasgo_kernels::elementwise::Binary::$trait, self, other)
+                crate::ops::binary(Binary::$trait, self, other)
             }
         }
         impl $trait<&Tensor> for Tensor {
@@ -98,16 +101,42 @@ macro_rules! operator {
     };
 }
 
-operator!(Add, add, |x, a| x.add_scalar(a), |a, x| x.add_scalar(a));
-operator!(Sub, sub, |x, a| x.add_scalar(-a), |a, x| x.scale(-1.0)?.add_scalar(a));
-operator!(Mul, mul, |x, a| x.scale(a), |a, x| x.scale(a));
-operator!(Div, div, |x, a| x.scale(1.0 / a), |a, x| x.recip()?.scale(a));
+operator!(Add, add, |x, a| beside(x, Side::Right, Binary::Add, a), |a, x| beside(
+    x,
+    Side::Left,
+    Binary::Add,
+    a
+));
+operator!(Sub, sub, |x, a| beside(x, Side::Right, Binary::Sub, a), |a, x| beside(
+    x,
+    Side::Left,
+    Binary::Sub,
+    a
+));
+operator!(Mul, mul, |x, a| beside(x, Side::Right, Binary::Mul, a), |a, x| beside(
+    x,
+    Side::Left,
+    Binary::Mul,
+    a
+));
+// A number by a tensor is the reciprocal times the number, as PyTorch computes it.
+operator!(Div, div, |x, a| beside(x, Side::Right, Binary::Div, a), |a, x| reciprocal(x)?.scale(a));
+
+#[track_caller]
+fn beside(x: Tensor, side: Side, op: Binary, number: f64) -> Result<Tensor> {
+    crate::ops::with_number(op, side, x, number)
+}
+
+#[track_caller]
+fn reciprocal(x: Tensor) -> Result<Tensor> {
+    if x.dtype() == DType::I64 { x.to_dtype(DType::F32)?.reciprocal() } else { x.reciprocal() }
+}
 
 impl Neg for Tensor {
     type Output = Result<Tensor>;
     #[track_caller]
     fn neg(self) -> Result<Tensor> {
-        self.scale(-1.0)
+        crate::ops::negative(self)
     }
 }
 
@@ -115,6 +144,6 @@ impl Neg for &Tensor {
     type Output = Result<Tensor>;
     #[track_caller]
     fn neg(self) -> Result<Tensor> {
-        self.clone().scale(-1.0)
+        crate::ops::negative(self.clone())
     }
 }

@@ -99,9 +99,8 @@ impl Tensor {
             format!("a tensor of shape {} that has no values was read", self.shape()),
         )
         .op(op)
-        .hint("a model whose shapes depend on values is summarised with a real input")
-        .at(std::panic::Location::caller());
-        Err(scope::annotate(error))
+        .hint("a model whose shapes depend on values is summarised with a real input");
+        Err(scope::annotate(error).at(std::panic::Location::caller()))
     }
 
     #[track_caller]
@@ -112,6 +111,6 @@ impl Tensor {
         let error =
             Error::new(ErrorKind::DType, format!("a tensor of {} was read as {}", self.dtype(), T::DTYPE))
                 .op(op);
-        Err(scope::annotate(error.at(std::panic::Location::caller())))
+        Err(scope::annotate(error).at(std::panic::Location::caller()))
     }
 }

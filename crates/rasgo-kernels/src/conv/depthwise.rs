@@ -198,8 +198,15 @@ pub(super) fn forward(
     gather(p, false, src, weight, bias, relu, dst, isa);
 }
 
-pub(super) fn grad_input(p: &ConvProblem, dy: &[f32], weight: &[f32], dx: &mut [f32], isa: Isa) {
-    gather(p, true, dy, weight, None, false, dx, isa);
+pub(super) fn grad_input(
+    p: &ConvProblem,
+    dy: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    dx: &mut [f32],
+    isa: Isa,
+) {
+    gather(p, true, dy, weight, bias, false, dx, isa);
 }
 
 /// `dw[c, tap] = sum over pixels of src[pixel at the tap, c] * dy[pixel, c]`, by chunks of images, whose sums

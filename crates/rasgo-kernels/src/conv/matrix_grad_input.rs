@@ -27,13 +27,22 @@ fn phase(p: &ConvProblem, axis: usize, r: usize) -> Phase {
     Phase { pixels: p.input[axis].saturating_sub(r).div_ceil(p.stride[axis]), taps }
 }
 
-pub(super) fn grad_input(p: &ConvProblem, dy: &[f32], weight: &[f32], dx: &mut [f32], isa: Isa) {
+pub(super) fn grad_input(
+    p: &ConvProblem,
+    dy: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    dx: &mut [f32],
+    isa: Isa,
+) {
     let (gi, go) = (p.group_ic(), p.group_oc());
     let [sd, sh, sw] = p.stride;
     let [_, ih, iw] = p.input;
+    // A phase that begins beyond the input has no pixels, and a stride may be any number.
+    let [pd, ph, pw] = [0, 1, 2].map(|axis| p.stride[axis].min(p.input[axis]));
     let dx = SharedMut::new(dx);
-    for phases in 0..sd * sh * sw {
-        let [rd, rh, rw] = [phases / (sh * sw), phases / sw % sh, phases % sw];
+    for phases in 0..pd * ph * pw {
+        let [rd, rh, rw] = [phases / (ph * pw), phases / pw % ph, phases % pw];
         let axes = [phase(p, 0, rd), phase(p, 1, rh), phase(p, 2, rw)];
         let taps = taps(p, &axes);
         let grid = [axes[0].pixels, axes[1].pixels, axes[2].pixels];
@@ -51,7 +60,8 @@ pub(super) fn grad_input(p: &ConvProblem, dy: &[f32], weight: &[f32], dx: &mut [
                 true => [0, 0, 0, p.ic],
                 false => [p.input_pixels() * p.ic, sd * ih * iw * p.ic, sh * iw * p.ic, sw * p.ic],
             };
-            let epilogue = Epilogue { bias: None, relu: false };
+            let bias = bias.map(|bias| &bias[group * gi..][..gi]);
+            let epilogue = Epilogue { bias, relu: false };
             rows_product(
                 isa,
                 &view,

@@ -28,7 +28,8 @@ struct Implementation<F> {
 
 type ForwardFn =
     fn(&ConvProblem, &[f32], &[f32], Option<&PackedWeight>, Option<&[f32]>, bool, &mut [f32], Isa);
-type GradFn = fn(&ConvProblem, &[f32], &[f32], &mut [f32], Isa);
+type GradInputFn = fn(&ConvProblem, &[f32], &[f32], Option<&[f32]>, &mut [f32], Isa);
+type GradWeightFn = fn(&ConvProblem, &[f32], &[f32], &mut [f32], Isa);
 
 static FORWARD: [Implementation<ForwardFn>; 3] = [
     Implementation { name: "depthwise", accepts: depthwise::accepts, run: depthwise::forward },
@@ -40,17 +41,17 @@ static FORWARD: [Implementation<ForwardFn>; 3] = [
     },
 ];
 
-static GRAD_INPUT: [Implementation<GradFn>; 3] = [
+static GRAD_INPUT: [Implementation<GradInputFn>; 3] = [
     Implementation { name: "depthwise", accepts: depthwise::accepts, run: depthwise::grad_input },
     Implementation { name: "matrix", accepts: |_, _| true, run: matrix_grad_input::grad_input },
     Implementation {
         name: "reference",
         accepts: |_, _| true,
-        run: |p, dy, weight, dx, _| reference::grad_input(p, dy, weight, dx),
+        run: |p, dy, weight, bias, dx, _| reference::grad_input(p, dy, weight, bias, dx),
     },
 ];
 
-static GRAD_WEIGHT: [Implementation<GradFn>; 3] = [
+static GRAD_WEIGHT: [Implementation<GradWeightFn>; 3] = [
     Implementation { name: "depthwise", accepts: depthwise::accepts, run: depthwise::grad_weight },
     Implementation { name: "matrix", accepts: |_, _| true, run: matrix_grad_weight::grad_weight },
     Implementation {
@@ -101,15 +102,17 @@ pub fn forward<T: Float>(
 }
 
 /// The gradient to the input, given that to the output: `dx[n, i, ic] = sum over o, k, oc of dy[n, o, oc] *
-/// weight[oc, ic, k]` where `o * stride + k * dilation - padding = i`.
-pub fn grad_input<T: Float>(p: &ConvProblem, dy: &[T], weight: &[T], dx: &mut [T]) {
+/// weight[oc, ic, k]` where `o * stride + k * dilation - padding = i`, plus `bias[ic]`, where there is one: then it is
+/// the forward of the transposed convolution.
+pub fn grad_input<T: Float>(p: &ConvProblem, dy: &[T], weight: &[T], bias: Option<&[T]>, dx: &mut [T]) {
     check(p, dx.len(), weight.len(), dy.len());
+    assert!(bias.is_none_or(|bias| bias.len() == p.ic), "the bias has ic elements");
     let (Some(dy), Some(weight_f32)) = (T::as_f32(dy), T::as_f32(weight)) else {
-        return reference::grad_input(p, dy, weight, dx);
+        return reference::grad_input(p, dy, weight, bias, dx);
     };
     let isa = Isa::current();
-    let dx = T::as_f32_mut(dx).expect("one type for all");
-    (choose(&GRAD_INPUT, p, isa).run)(p, dy, weight_f32, dx, isa);
+    let (bias, dx) = (bias.and_then(T::as_f32), T::as_f32_mut(dx).expect("one type for all"));
+    (choose(&GRAD_INPUT, p, isa).run)(p, dy, weight_f32, bias, dx, isa);
 }
 
 /// The gradient to the weight, in PyTorch's order: `dw[oc, ic, k] = sum over n, o of src[n, o * stride + k *

@@ -54,8 +54,14 @@ pub(super) fn forward<T: Float>(
     });
 }
 
-/// `dx = dy * weight^T`, an image at a time.
-pub(super) fn grad_input<T: Float>(p: &ConvProblem, dy: &[T], weight: &[T], dx: &mut [T]) {
+/// `dx = dy * weight^T (+ bias)`, an image at a time.
+pub(super) fn grad_input<T: Float>(
+    p: &ConvProblem,
+    dy: &[T],
+    weight: &[T],
+    bias: Option<&[T]>,
+    dx: &mut [T],
+) {
     let (gi, go, taps) = (p.group_ic(), p.group_oc(), p.taps());
     let (src_len, dst_len) = (p.input_pixels() * p.ic, p.output_pixels() * p.oc);
     if dx.is_empty() {
@@ -72,6 +78,11 @@ pub(super) fn grad_input<T: Float>(p: &ConvProblem, dy: &[T], weight: &[T], dx: 
                 }
             }
         });
+        if let Some(bias) = bias {
+            for pixel in dx.chunks_exact_mut(p.ic) {
+                pixel.iter_mut().zip(bias).for_each(|(x, bias)| *x += *bias);
+            }
+        }
     });
 }
 

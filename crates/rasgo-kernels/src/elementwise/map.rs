@@ -1,12 +1,12 @@
 //! One loop for each number of arrays; the functions are inlined into it.
 
+use crate::Isa;
 use crate::isa::isa_fn;
 use crate::rows::CHUNK;
 use crate::threads::parallel_chunks;
-use crate::{Float, Isa};
 
 isa_fn! {
-    pub(super) fn map_chunk<T: Float, F: Fn(T) -> T>(src: &[T], dst: &mut [T], f: &F) {
+    pub(super) fn map_chunk<T: Copy, D: Copy, F: Fn(T) -> D>(src: &[T], dst: &mut [D], f: &F) {
         for (dst, src) in dst.iter_mut().zip(src) {
             *dst = f(*src);
         }
@@ -14,7 +14,7 @@ isa_fn! {
 }
 
 isa_fn! {
-    pub(super) fn map_chunk_in_place<T: Float, F: Fn(T) -> T>(dst: &mut [T], f: &F) {
+    pub(super) fn map_chunk_in_place<T: Copy, F: Fn(T) -> T>(dst: &mut [T], f: &F) {
         for dst in dst {
             *dst = f(*dst);
         }
@@ -22,7 +22,7 @@ isa_fn! {
 }
 
 isa_fn! {
-    pub(super) fn zip_chunk<T: Float, F: Fn(T, T) -> T>(a: &[T], b: &[T], dst: &mut [T], f: &F) {
+    pub(super) fn zip_chunk<T: Copy, D: Copy, F: Fn(T, T) -> D>(a: &[T], b: &[T], dst: &mut [D], f: &F) {
         for ((dst, a), b) in dst.iter_mut().zip(a).zip(b) {
             *dst = f(*a, *b);
         }
@@ -30,7 +30,7 @@ isa_fn! {
 }
 
 isa_fn! {
-    pub(super) fn zip_chunk_in_place<T: Float, F: Fn(T, T) -> T>(a: &mut [T], b: &[T], f: &F) {
+    pub(super) fn zip_chunk_in_place<T: Copy, F: Fn(T, T) -> T>(a: &mut [T], b: &[T], f: &F) {
         for (a, b) in a.iter_mut().zip(b) {
             *a = f(*a, *b);
         }
@@ -42,9 +42,9 @@ pub(super) trait Place<T> {
     fn apply(self, f: impl Fn(T) -> T + Sync);
 }
 
-/// Where a function of two arguments is applied.
-pub(super) trait Place2<T> {
-    fn apply(self, f: impl Fn(T, T) -> T + Sync);
+/// Where a function of two arguments is applied; its values may be of another type.
+pub(super) trait Place2<T, D = T> {
+    fn apply(self, f: impl Fn(T, T) -> D + Sync);
 }
 
 /// `dst = f(src)`
@@ -59,10 +59,10 @@ pub(super) struct InPlace<'a, T> {
 }
 
 /// `dst = f(a, b)`
-pub(super) struct Into2<'a, T> {
+pub(super) struct Into2<'a, T, D = T> {
     pub(super) a: &'a [T],
     pub(super) b: &'a [T],
-    pub(super) dst: &'a mut [T],
+    pub(super) dst: &'a mut [D],
 }
 
 /// `a = f(a, b)`
@@ -77,7 +77,7 @@ pub(super) struct InSecond<'a, T> {
     pub(super) b: &'a mut [T],
 }
 
-impl<T: Float> Place<T> for Into<'_, T> {
+impl<T: Copy + Send + Sync> Place<T> for Into<'_, T> {
     fn apply(self, f: impl Fn(T) -> T + Sync) {
         assert_eq!(self.src.len(), self.dst.len(), "source and destination have the same length");
         let (isa, src) = (Isa::current(), self.src);
@@ -85,15 +85,15 @@ impl<T: Float> Place<T> for Into<'_, T> {
     }
 }
 
-impl<T: Float> Place<T> for InPlace<'_, T> {
+impl<T: Copy + Send + Sync> Place<T> for InPlace<'_, T> {
     fn apply(self, f: impl Fn(T) -> T + Sync) {
         let isa = Isa::current();
         parallel_chunks(self.dst, CHUNK, |_, dst| map_chunk_in_place(isa, dst, &f));
     }
 }
 
-impl<T: Float> Place2<T> for Into2<'_, T> {
-    fn apply(self, f: impl Fn(T, T) -> T + Sync) {
+impl<T: Copy + Send + Sync, D: Copy + Send> Place2<T, D> for Into2<'_, T, D> {
+    fn apply(self, f: impl Fn(T, T) -> D + Sync) {
         assert_eq!(self.a.len(), self.dst.len(), "operands and destination have the same length");
         assert_eq!(self.b.len(), self.dst.len(), "operands and destination have the same length");
         let (isa, a, b) = (Isa::current(), self.a, self.b);
@@ -101,7 +101,7 @@ impl<T: Float> Place2<T> for Into2<'_, T> {
     }
 }
 
-impl<T: Float> Place2<T> for InFirst<'_, T> {
+impl<T: Copy + Send + Sync> Place2<T> for InFirst<'_, T> {
     fn apply(self, f: impl Fn(T, T) -> T + Sync) {
         assert_eq!(self.a.len(), self.b.len(), "operands have the same length");
         let (isa, b) = (Isa::current(), self.b);
@@ -109,7 +109,7 @@ impl<T: Float> Place2<T> for InFirst<'_, T> {
     }
 }
 
-impl<T: Float> Place2<T> for InSecond<'_, T> {
+impl<T: Copy + Send + Sync> Place2<T> for InSecond<'_, T> {
     fn apply(self, f: impl Fn(T, T) -> T + Sync) {
         InFirst { a: self.b, b: self.a }.apply(|b, a| f(a, b));
     }

@@ -2,16 +2,17 @@
 
 use super::binary::{Binary, apply};
 use super::map::{Place2, map_chunk, zip_chunk};
+use super::number::Number;
+use crate::Isa;
 use crate::buffer::Element;
 use crate::isa::isa_fn;
 use crate::rows::CHUNK;
 use crate::threads::parallel_chunks;
-use crate::{Float, Isa};
 
 /// `dst[shape] = op(a, b)`, `dst` row-major, the operands read with their strides (0 repeats an axis).
 ///
 /// An innermost axis on which each operand is contiguous or repeated runs at the speed of memory.
-pub fn binary_broadcast<T: Float + Element>(
+pub fn binary_broadcast<T: Number>(
     op: Binary,
     shape: &[usize],
     a: &[T],
@@ -46,15 +47,16 @@ pub fn copy_strided<T: Element>(shape: &[usize], src: &[T], strides: &[usize], d
     });
 }
 
-struct Broadcast<'a, T> {
-    walk: Walk<2>,
-    a: &'a [T],
-    b: &'a [T],
-    dst: &'a mut [T],
+/// `dst = f(a, b)`, the operands repeated along axes.
+pub(super) struct Broadcast<'a, T, D = T> {
+    pub(super) walk: Walk<2>,
+    pub(super) a: &'a [T],
+    pub(super) b: &'a [T],
+    pub(super) dst: &'a mut [D],
 }
 
-impl<T: Float> Place2<T> for Broadcast<'_, T> {
-    fn apply(self, f: impl Fn(T, T) -> T + Sync) {
+impl<T: Copy + Send + Sync, D: Copy + Send> Place2<T, D> for Broadcast<'_, T, D> {
+    fn apply(self, f: impl Fn(T, T) -> D + Sync) {
         let (isa, walk, a, b) = (Isa::current(), self.walk, self.a, self.b);
         let strides = walk.inner_strides();
         parallel_chunks(self.dst, CHUNK, |i, dst| {
@@ -78,8 +80,8 @@ impl<T: Float> Place2<T> for Broadcast<'_, T> {
 }
 
 isa_fn! {
-    fn zip_strided<T: Float, F: Fn(T, T) -> T>(
-        a: &[T], a_stride: usize, b: &[T], b_stride: usize, dst: &mut [T], f: &F,
+    fn zip_strided<T: Copy, D: Copy, F: Fn(T, T) -> D>(
+        a: &[T], a_stride: usize, b: &[T], b_stride: usize, dst: &mut [D], f: &F,
     ) {
         for (i, dst) in dst.iter_mut().enumerate() {
             *dst = f(a[i * a_stride], b[i * b_stride]);
@@ -89,13 +91,13 @@ isa_fn! {
 
 /// A row-major walk over `shape` beside `N` strided arrays, with as few axes as possible.
 #[derive(Debug)]
-struct Walk<const N: usize> {
+pub(super) struct Walk<const N: usize> {
     /// At least one axis, outermost first: its size and the stride of each array.
     axes: Vec<(usize, [usize; N])>,
 }
 
 impl<const N: usize> Walk<N> {
-    fn new(shape: &[usize], strides: [&[usize]; N]) -> Walk<N> {
+    pub(super) fn new(shape: &[usize], strides: [&[usize]; N]) -> Walk<N> {
         let mut axes: Vec<(usize, [usize; N])> = Vec::with_capacity(shape.len());
         for (i, &size) in shape.iter().enumerate() {
             let strides = strides.map(|strides| strides[i]);
@@ -117,7 +119,7 @@ impl<const N: usize> Walk<N> {
         Walk { axes }
     }
 
-    fn check(&self, lens: [usize; N], dst: usize) {
+    pub(super) fn check(&self, lens: [usize; N], dst: usize) {
         let count: usize = self.axes.iter().map(|axis| axis.0).product();
         assert_eq!(count, dst, "the destination has as many elements as the shape");
         for (k, len) in lens.into_iter().enumerate() {
@@ -127,13 +129,13 @@ impl<const N: usize> Walk<N> {
         }
     }
 
-    fn inner_strides(&self) -> [usize; N] {
+    pub(super) fn inner_strides(&self) -> [usize; N] {
         self.axes[self.axes.len() - 1].1
     }
 
     /// Calls `body(position, length, starts)` for every run along the innermost axis of the elements
     /// `start .. start + len`; positions count from `start`.
-    fn segments(&self, start: usize, len: usize, mut body: impl FnMut(usize, usize, [usize; N])) {
+    pub(super) fn segments(&self, start: usize, len: usize, mut body: impl FnMut(usize, usize, [usize; N])) {
         let (inner, inner_strides) = self.axes[self.axes.len() - 1];
         let mut done = 0;
         while done < len {

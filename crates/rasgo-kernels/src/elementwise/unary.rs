@@ -1,6 +1,6 @@
 //! Functions of one argument.
 
-use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
+use std::f64::consts::FRAC_2_PI;
 
 use super::map::{InPlace, Into, Place};
 use crate::Float;
@@ -16,6 +16,10 @@ pub enum Unary {
     LeakyRelu(f64),
     /// `x` if positive, else `alpha * (e^x - 1)`
     Elu(f64),
+    /// `SELU_SCALE` times `Elu(SELU_ALPHA)`
+    Selu,
+    /// `x` if positive, else `alpha * (e^(x / alpha) - 1)`
+    Celu(f64),
     /// `x / 2 * (1 + erf(x / sqrt 2))`
     Gelu,
     /// `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))`
@@ -30,32 +34,36 @@ pub enum Unary {
     Sigmoid,
     /// Hyperbolic tangent.
     Tanh,
-    /// `ln(1 + e^x)`, and `x` above 20
-    Softplus,
+    /// `ln(1 + e^(beta x)) / beta`, and `x` where `beta x` is above the threshold
+    Softplus {
+        /// Steepness.
+        beta: f64,
+        /// Where the function is taken to be linear.
+        threshold: f64,
+    },
+    /// `ln(sigmoid(x))`
+    Logsigmoid,
     /// `x * tanh(softplus(x))`
     Mish,
-    /// `e^x`
-    Exp,
-    /// Natural logarithm.
-    Ln,
-    /// Square root.
-    Sqrt,
-    /// Absolute value.
-    Abs,
-    /// `-x`
-    Neg,
-    /// `1 / x`
-    Recip,
-    /// `x * x`
-    Square,
-    /// `a * x`
-    Scale(f64),
-    /// `x + b`
-    AddScalar(f64),
-    /// `x^p`
-    Pow(f64),
-    /// `min(max(x, low), high)`
-    Clamp(f64, f64),
+    /// `min(max(x, low), high)`, with gradient 0 at the bounds
+    Hardtanh(f64, f64),
+}
+
+/// The constants of Klambauer et al. 2017, for which activations keep mean 0 and variance 1.
+pub const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
+/// The factor of [`Unary::Selu`].
+pub const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
+
+impl Unary {
+    /// `[scale, alpha, input_scale]` of `scale * (x, or alpha * (e^(input_scale x) - 1) below zero)`.
+    pub(super) fn exponential_unit(self) -> Option<[f64; 3]> {
+        match self {
+            Unary::Elu(alpha) => Some([1.0, alpha, 1.0]),
+            Unary::Selu => Some([SELU_SCALE, SELU_ALPHA, 1.0]),
+            Unary::Celu(alpha) => Some([1.0, alpha, 1.0 / alpha]),
+            _ => None,
+        }
+    }
 }
 
 /// `dst = op(src)`
@@ -70,7 +78,7 @@ pub fn unary_in_place<T: Float>(op: Unary, dst: &mut [T]) {
 
 fn apply<T: Float>(op: Unary, place: impl Place<T>) {
     let t = T::from_f64;
-    let (zero, one, half, six) = (T::ZERO, T::ONE, t(0.5), t(6.0));
+    let (zero, one, six) = (T::ZERO, T::ONE, t(6.0));
     match op {
         Unary::Relu => place.apply(|x| x.max(zero)),
         Unary::Relu6 => place.apply(|x| x.max(zero).min(six)),
@@ -78,18 +86,16 @@ fn apply<T: Float>(op: Unary, place: impl Place<T>) {
             let slope = t(slope);
             place.apply(|x| if x > zero { x } else { x * slope });
         }
-        Unary::Elu(alpha) => {
-            let alpha = t(alpha);
-            place.apply(|x| if x > zero { x } else { alpha * x.min(zero).exp_m1() });
+        Unary::Elu(_) | Unary::Selu | Unary::Celu(_) => {
+            let [scale, alpha, input_scale] = op.exponential_unit().expect("one of them");
+            let (scale, alpha, input_scale) = (t(scale), t(scale * alpha), t(input_scale));
+            place.apply(|x| {
+                // By the smaller, so that what is not chosen does not overflow.
+                if x > zero { scale * x } else { alpha * (x.min(zero) * input_scale).exp_m1() }
+            });
         }
-        Unary::Gelu => {
-            let scale = t(FRAC_1_SQRT_2);
-            place.apply(|x| half * x * (one + (x * scale).erf()));
-        }
-        Unary::GeluTanh => {
-            let (scale, cubic) = (t(FRAC_2_PI.sqrt()), t(0.044_715));
-            place.apply(|x| half * x * (one + (scale * (x + cubic * x * x * x)).tanh()));
-        }
+        Unary::Gelu => place.apply(|x| x * x.normal_cdf()),
+        Unary::GeluTanh => place.apply(|x| x * gelu_argument(x).half_tanh()),
         Unary::Silu => place.apply(|x| x / (one + (-x).exp())),
         Unary::Hardswish => {
             let (three, sixth) = (t(3.0), t(1.0 / 6.0));
@@ -101,31 +107,17 @@ fn apply<T: Float>(op: Unary, place: impl Place<T>) {
         }
         Unary::Sigmoid => place.apply(sigmoid),
         Unary::Tanh => place.apply(T::tanh),
-        Unary::Softplus => {
-            let limit = t(20.0);
-            place.apply(|x| if x > limit { x } else { x.exp().ln_1p() });
+        Unary::Softplus { beta, threshold } => {
+            let (beta, limit) = (t(beta), t(threshold));
+            place.apply(|x| {
+                let z = x * beta;
+                // ln(1 + e^z) = max(z, 0) + ln(1 + e^-|z|), which cannot overflow.
+                if z > limit { x } else { (z.max(zero) + (-z.abs()).exp().ln_1p()) / beta }
+            });
         }
+        Unary::Logsigmoid => place.apply(|x| x.min(zero) - (-x.abs()).exp().ln_1p()),
         Unary::Mish => place.apply(|x| x * tanh_softplus(x)),
-        Unary::Exp => place.apply(T::exp),
-        Unary::Ln => place.apply(T::ln),
-        Unary::Sqrt => place.apply(T::sqrt),
-        Unary::Abs => place.apply(T::abs),
-        Unary::Neg => place.apply(|x| -x),
-        Unary::Recip => place.apply(|x| one / x),
-        Unary::Square => place.apply(|x| x * x),
-        Unary::Scale(a) => {
-            let a = t(a);
-            place.apply(|x| a * x);
-        }
-        Unary::AddScalar(b) => {
-            let b = t(b);
-            place.apply(|x| x + b);
-        }
-        Unary::Pow(p) => {
-            let p = t(p);
-            place.apply(|x| x.powf(p));
-        }
-        Unary::Clamp(low, high) => {
+        Unary::Hardtanh(low, high) => {
             let (low, high) = (t(low), t(high));
             place.apply(|x| x.max(low).min(high));
         }
@@ -135,6 +127,13 @@ fn apply<T: Float>(op: Unary, place: impl Place<T>) {
 #[inline(always)]
 pub(super) fn sigmoid<T: Float>(x: T) -> T {
     T::ONE / (T::ONE + (-x).exp())
+}
+
+/// `sqrt(2 / pi) * (x + 0.044715 x^3)`
+#[inline(always)]
+pub(super) fn gelu_argument<T: Float>(x: T) -> T {
+    let (scale, cubic) = (T::from_f64(FRAC_2_PI.sqrt()), T::from_f64(0.044_715));
+    scale * (x + cubic * x * x * x)
 }
 
 /// `tanh(ln(1 + e^x)) = m / (m + 2)` with `m = e^x (e^x + 2)`: no logarithm, no cancellation.

@@ -1,6 +1,7 @@
-//! Batch normalisation of channels-last maps `[rows, c]`, with ReLU and max pooling fused into its passes.
+//! Batch normalisation of channels-last maps `[rows, c]`, with ReLU and max pooling fused into its passes; and
+//! normalisation of groups within a sample.
 //!
-//! Training forward is [`stats`], [`scale_shift`] and [`normalize`] (or [`normalize_relu_max_pool`]); training
+//! Training forward of batch normalisation is [`stats`], [`scale_shift`] and [`normalize`] (or [`normalize_relu_max_pool`]); training
 //! backward is [`grad_sums`] and [`grad_input`] (or their pooled forms). All of them compute the value before the
 //! activation by one expression, `src * scale + shift`, so that the fused passes agree with the separate ones to
 //! the bit, and backward's mask with forward's.
@@ -9,6 +10,7 @@ mod apply;
 mod fused_pool;
 mod fused_pool_grad;
 mod grad;
+mod grouped;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -17,6 +19,7 @@ pub use apply::{normalize, normalize_in_place, scale_shift};
 pub use fused_pool::normalize_relu_max_pool;
 pub use fused_pool_grad::{pooled_grad_input, pooled_grad_sums};
 pub use grad::{NormGrad, grad_input, grad_input_eval, grad_sums};
+pub use grouped::{GroupStats, Groups, group_affine_sums, group_grad_input, group_normalize, group_stats};
 pub use stats::stats;
 
 use crate::Float;

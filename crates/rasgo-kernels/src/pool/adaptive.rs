@@ -2,8 +2,7 @@
 
 use super::avg::{Average, cell_counts};
 use super::max::{Geometry, forward};
-use super::max_grad::backward;
-use super::windows::{Axis, adaptive_axes};
+use super::windows::adaptive_axes;
 use crate::Float;
 
 /// An adaptive pooling in one, two or three dimensions; axes that are missing come first and have size 1. The
@@ -22,6 +21,9 @@ pub struct AdaptiveProblem {
 
 /// `dst[n, o, c] = mean over the window of src`.
 pub fn adaptive_avg_forward<T: Float>(p: &AdaptiveProblem, src: &[T], dst: &mut [T]) {
+    if dst.is_empty() {
+        return;
+    }
     let axes = adaptive_axes(p.input, p.output);
     let average = Average { n: p.n, c: p.c, input: p.input, output: p.output, axes: &axes };
     average.forward(&cell_counts(&axes), src, dst);
@@ -29,29 +31,22 @@ pub fn adaptive_avg_forward<T: Float>(p: &AdaptiveProblem, src: &[T], dst: &mut 
 
 /// `dx[n, i, c] = sum over the windows that cover i of dy / cells`.
 pub fn adaptive_avg_backward<T: Float>(p: &AdaptiveProblem, dy: &[T], dx: &mut [T]) {
+    if dy.is_empty() {
+        return dx.fill(T::ZERO);
+    }
     let axes = adaptive_axes(p.input, p.output);
     let average = Average { n: p.n, c: p.c, input: p.input, output: p.output, axes: &axes };
     average.backward(&cell_counts(&axes), dy, dx);
 }
 
-fn geometry<'a>(p: &AdaptiveProblem, axes: &'a [Axis; 3]) -> Geometry<'a> {
-    Geometry { n: p.n, c: p.c, input: p.input, output: p.output, kernel: [1; 3], axes, flat: true }
-}
-
 /// `dst[n, o, c] = max over the window of src`; `indices` are pixel numbers of the input plane, as PyTorch's.
-/// The first of equal maxima wins, a NaN wins over all.
-pub fn adaptive_max_forward<T: Float>(
-    p: &AdaptiveProblem,
-    src: &[T],
-    dst: &mut [T],
-    indices: Option<&mut [u32]>,
-) {
+/// The first of equal maxima wins, a NaN wins over all. [`scatter`](super::scatter) is the gradient.
+pub fn adaptive_max_forward<T: Float>(p: &AdaptiveProblem, src: &[T], dst: &mut [T], indices: &mut [i64]) {
+    if dst.is_empty() {
+        return;
+    }
     let axes = adaptive_axes(p.input, p.output);
-    forward(&geometry(p, &axes), src, dst, indices);
-}
-
-/// `dx[n, i, c] = sum of dy over the windows whose maximum was at i`.
-pub fn adaptive_max_backward<T: Float>(p: &AdaptiveProblem, dy: &[T], indices: &[u32], dx: &mut [T]) {
-    let axes = adaptive_axes(p.input, p.output);
-    backward(&geometry(p, &axes), dy, indices, dx);
+    let (n, c, input, output) = (p.n, p.c, p.input, p.output);
+    let geometry = Geometry { n, c, input, output, kernel: [1; 3], axes: &axes, flat: true };
+    forward(&geometry, src, dst, Some(indices));
 }

@@ -14,11 +14,14 @@ pub struct AvgOptions {
     /// Whether cells in the padding count, as zeros. Cells beyond the padding, which `ceil_mode` makes, never do.
     pub count_include_pad: bool,
     /// Divide by this instead.
-    pub divisor_override: Option<usize>,
+    pub divisor_override: Option<i64>,
 }
 
 /// `dst[n, o, c] = sum over the window of src / divisor`. The dilation is 1.
 pub fn avg_forward<T: Float>(p: &PoolProblem, options: AvgOptions, src: &[T], dst: &mut [T]) {
+    if dst.is_empty() {
+        return;
+    }
     let axes = kernel_axes(p);
     Average { n: p.n, c: p.c, input: p.input, output: p.output, axes: &axes }.forward(
         &divisors(p, &axes, options),
@@ -29,6 +32,9 @@ pub fn avg_forward<T: Float>(p: &PoolProblem, options: AvgOptions, src: &[T], ds
 
 /// `dx[n, i, c] = sum over the windows that cover i of dy / divisor`.
 pub fn avg_backward<T: Float>(p: &PoolProblem, options: AvgOptions, dy: &[T], dx: &mut [T]) {
+    if dx.is_empty() {
+        return;
+    }
     let axes = kernel_axes(p);
     Average { n: p.n, c: p.c, input: p.input, output: p.output, axes: &axes }.backward(
         &divisors(p, &axes, options),
@@ -54,12 +60,13 @@ pub(super) fn cell_counts(axes: &[Axis; 3]) -> Vec<f64> {
     product_of_counts(&[0, 1, 2].map(|a| axes[a].spans.iter().map(|span| span.count).collect()), None)
 }
 
-fn product_of_counts(counts: &[Vec<usize>; 3], instead: Option<usize>) -> Vec<f64> {
+fn product_of_counts(counts: &[Vec<usize>; 3], instead: Option<i64>) -> Vec<f64> {
     let mut plane = Vec::with_capacity(counts.iter().map(Vec::len).product());
     for d in &counts[0] {
         for h in &counts[1] {
             // A window without a cell is 0 / 1.
-            plane.extend(counts[2].iter().map(|w| instead.unwrap_or(d * h * w).max(1) as f64));
+            let own = |w: &usize| (d * h * w).max(1) as f64;
+            plane.extend(counts[2].iter().map(|w| instead.map_or_else(|| own(w), |divisor| divisor as f64)));
         }
     }
     plane

@@ -36,9 +36,28 @@ pub fn max_forward<T: Float, P: Position>(
         positions.is_none() || p.window() <= P::CELLS,
         "positions of this type number the window's cells"
     );
+    forward_kernel(p, false, src, dst, positions);
+}
+
+/// As [`max_forward`] for windows of any size, with PyTorch's indices, the pixel numbers of the input plane.
+pub fn max_forward_flat<T: Float>(p: &PoolProblem, src: &[T], dst: &mut [T], indices: &mut [i64]) {
+    forward_kernel(p, true, src, dst, Some(indices));
+}
+
+fn forward_kernel<T: Float, P: Position>(
+    p: &PoolProblem,
+    flat: bool,
+    src: &[T],
+    dst: &mut [T],
+    positions: Option<&mut [P]>,
+) {
+    if dst.is_empty() {
+        // An axis of an empty batch may be longer than memory holds lists for.
+        return;
+    }
     let axes = kernel_axes(p);
     let (n, c, input, output, kernel) = (p.n, p.c, p.input, p.output, p.kernel);
-    forward(&Geometry { n, c, input, output, kernel, axes: &axes, flat: false }, src, dst, positions);
+    forward(&Geometry { n, c, input, output, kernel, axes: &axes, flat }, src, dst, positions);
 }
 
 pub(super) fn forward<T: Float, P: Position>(
@@ -110,7 +129,13 @@ fn forward_pixels<T: Float, P: Position, const SAVE: bool>(
         let spans = [0, 1, 2].map(|a| g.axes[a].spans[at[a]]);
         if g.flat || (0..3).any(|a| spans[a].count != g.kernel[a]) {
             find_cells(g, at, &mut cells);
-            max_channels::<T, P, SAVE>(&cells, src, dst, positions);
+            if cells.is_empty() {
+                dst.fill(T::NEG_INFINITY);
+                let missed = if g.flat { pixel(g.input, 0, spans.map(|span| span.start)) } else { 0 };
+                positions.fill(P::new(missed));
+            } else {
+                max_channels::<T, P, SAVE>(&cells, src, dst, positions);
+            }
             continue;
         }
         // Inside the map all windows are alike.
@@ -160,11 +185,7 @@ fn max_channels<T: Float, P: Position, const SAVE: bool>(
     dst: &mut [T],
     positions: &mut [P],
 ) {
-    let Some(&(first, code)) = cells.first() else {
-        dst.fill(T::NEG_INFINITY);
-        positions.fill(P::new(0));
-        return;
-    };
+    let (first, code) = cells[0];
     // Blocks of channels that stay in registers, then ever smaller ones.
     let mut j = 0;
     j = max_blocks::<T, P, SAVE, LANES>(j, (first, code), &cells[1..], src, dst, positions);

@@ -8,17 +8,17 @@ mod adaptive;
 mod avg;
 pub(crate) mod max;
 mod max_grad;
+mod plane;
 mod positions;
 mod problem;
 #[cfg(test)]
 mod tests;
 pub(crate) mod windows;
 
-pub use adaptive::{
-    AdaptiveProblem, adaptive_avg_backward, adaptive_avg_forward, adaptive_max_backward, adaptive_max_forward,
-};
+pub use adaptive::{AdaptiveProblem, adaptive_avg_backward, adaptive_avg_forward, adaptive_max_forward};
 pub use avg::{AvgOptions, avg_backward, avg_forward};
-pub use max::max_forward;
+pub use max::{max_forward, max_forward_flat};
 pub use max_grad::max_backward;
+pub use plane::{PlaneProblem, gather, scatter, scatter_last};
 pub use positions::{Position, window_to_flat_indices};
 pub use problem::PoolProblem;

@@ -1,12 +1,13 @@
 //! Where in its window a maximum was.
 
 use super::PoolProblem;
-use super::windows::coordinates;
+use super::windows::{coordinates, kernel_axes, pixel};
 use crate::buffer::Element;
 use crate::rows::CHUNK;
 use crate::threads::parallel_chunks;
 
-/// The position of a maximum: `u8` for windows of up to 256 cells, a fifth of what the values take; else `u32`.
+/// The position of a maximum: `u8` numbers the cells of a window of up to 256, in a fifth of what the values take;
+/// `i64` numbers the pixels of the input plane, whatever the window.
 pub trait Position: Element + PartialEq + std::fmt::Debug {
     /// Cells that can be told apart.
     const CELLS: usize;
@@ -32,15 +33,17 @@ macro_rules! position {
     };
 }
 position!(u8);
-position!(u32);
+position!(i64);
 
 /// PyTorch's indices, `(d * height + h) * width + w` of the input plane, from positions in the window; both
-/// channels-last. A window without a cell inside the map, where there is no maximum, is given index 0.
+/// channels-last. A window that misses the map, as only a dilated one can, has no maximum; as in PyTorch its index
+/// says where its first cell that is not before the map would be.
 pub fn window_to_flat_indices<P: Position>(p: &PoolProblem, positions: &[P], indices: &mut [i64]) {
     assert!(positions.len() == p.dst_len() && indices.len() == p.dst_len(), "an index for each maximum");
-    if p.c == 0 {
+    if indices.is_empty() {
         return;
     }
+    let axes = kernel_axes(p);
     let group = (CHUNK / p.c).max(1);
     parallel_chunks(indices, group * p.c, |i, indices| {
         let positions = &positions[i * group * p.c..];
@@ -48,16 +51,15 @@ pub fn window_to_flat_indices<P: Position>(p: &PoolProblem, positions: &[P], ind
             indices.chunks_exact_mut(p.c).zip(positions.chunks_exact(p.c)).enumerate()
         {
             let (_, at) = coordinates(p.output, i * group + r);
+            let spans = [0, 1, 2].map(|a| axes[a].spans[at[a]]);
+            if spans.iter().any(|span| span.count == 0) {
+                indices.fill(pixel(p.input, 0, spans.map(|span| span.start)) as i64);
+                continue;
+            }
             for (index, position) in indices.iter_mut().zip(positions) {
                 let (_, k) = coordinates(p.kernel, position.cell());
-                let inside = |a: usize| {
-                    let i = (at[a] * p.stride[a] + k[a] * p.dilation[a]).checked_sub(p.padding[a])?;
-                    (i < p.input[a]).then_some(i)
-                };
-                *index = match (inside(0), inside(1), inside(2)) {
-                    (Some(d), Some(h), Some(w)) => ((d * p.input[1] + h) * p.input[2] + w) as i64,
-                    _ => 0,
-                };
+                let cell = [0, 1, 2].map(|a| spans[a].start + (k[a] - spans[a].first) * axes[a].step);
+                *index = pixel(p.input, 0, cell) as i64;
             }
         }
     });

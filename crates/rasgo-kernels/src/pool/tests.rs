@@ -80,7 +80,7 @@ fn for_outputs(p: &PoolProblem, mut body: impl FnMut(usize, &[(usize, usize)])) 
     }
 }
 
-fn check_max<P: Position>(p: &PoolProblem) {
+fn check_max(p: &PoolProblem) {
     // All negative, so that padding would win if it were zero; few values, so that ties are many; one NaN.
     let mut src: Vec<f32> =
         numbers::<f32>(1, p.src_len()).iter().map(|x| (x * 4.0).round() / 4.0 - 3.0).collect();
@@ -103,11 +103,27 @@ fn check_max<P: Position>(p: &PoolProblem) {
         (y[o], at[o], flat[o]) = (src[best.1].into(), best.0 as f64, (best.1 / p.c % plane) as f64);
         dx[best.1] += f64::from(dy[o]);
     });
+    let picks = PlaneProblem { n: p.n, c: p.c, pixels: plane, picks: p.output.iter().product() };
+    let by_index = same_everywhere(|| {
+        let (mut dst, mut indices) = (poison::<f32>(p.dst_len()), vec![-1; p.dst_len()]);
+        max_forward_flat(p, &src, &mut dst, &mut indices);
+        let (mut grad, mut picked) = (poison(p.src_len()), poison(p.dst_len()));
+        scatter(&picks, &dy, &indices, &mut grad);
+        gather(&picks, &src, &indices, &mut picked);
+        dst.extend(indices.iter().map(|&i| i as f32));
+        dst.extend(grad);
+        dst.extend(picked);
+        dst
+    });
+    assert_close(&by_index, &[&y[..], &flat, &dx, &y].concat(), 1e-5, &format!("{p:?}"));
+    if p.window() > 256 {
+        return;
+    }
     let got = same_everywhere(|| {
-        let (mut dst, mut positions) = (poison::<f32>(p.dst_len()), vec![P::new(77); p.dst_len()]);
+        let (mut dst, mut positions) = (poison::<f32>(p.dst_len()), vec![77u8; p.dst_len()]);
         max_forward(p, &src, &mut dst, Some(&mut positions));
         let mut plain = poison::<f32>(p.dst_len());
-        max_forward(p, &src, &mut plain, None::<&mut [P]>);
+        max_forward(p, &src, &mut plain, None::<&mut [u8]>);
         assert_eq!(format!("{plain:?}"), format!("{dst:?}"), "with and without positions");
         let mut indices = vec![-1; p.dst_len()];
         window_to_flat_indices(p, &positions, &mut indices);
@@ -124,12 +140,7 @@ fn check_max<P: Position>(p: &PoolProblem) {
 #[test]
 fn max_pooling_finds_the_first_maximum_and_sends_the_gradient_there() {
     for p in problems() {
-        if p.window() <= 256 {
-            check_max::<u8>(&p);
-        }
-        if p.window() > 256 || p.c == 17 {
-            check_max::<u32>(&p);
-        }
+        check_max(&p);
     }
 }
 
@@ -149,12 +160,19 @@ fn a_window_that_misses_the_map_has_no_maximum_and_no_gradient() {
     max_forward(&p, &[1.0f32, 2.0, 3.0, 4.0], &mut dst, Some(&mut positions));
     max_backward(&p, &[1.0f32, 1.0], &positions, &mut dx);
     assert_eq!((dst, dx), ([f32::NEG_INFINITY; 2], [0.0; 4]));
+    // PyTorch's index: where the first cell that is not before the map would be.
+    let (mut indices, mut flat) = ([-1; 2], [-1; 2]);
+    window_to_flat_indices(&p, &positions, &mut indices);
+    max_forward_flat(&p, &[1.0f32, 2.0, 3.0, 4.0], &mut dst, &mut flat);
+    assert_eq!((indices, flat, dst), ([2; 2], [2; 2], [f32::NEG_INFINITY; 2]));
 }
 
 #[test]
 fn average_pooling_divides_as_pytorch_does() {
     for p in problems().into_iter().filter(|p| p.dilation == [1; 3]) {
-        for (count_include_pad, divisor_override) in [(true, None), (false, None), (true, Some(5))] {
+        for (count_include_pad, divisor_override) in
+            [(true, None), (false, None), (true, Some(5)), (false, Some(-3))]
+        {
             let options = AvgOptions { count_include_pad, divisor_override };
             let (src, dy) = (numbers::<f32>(3, p.src_len()), numbers::<f32>(4, p.dst_len()));
             let (mut y, mut dx) = (vec![0.0; p.dst_len()], vec![0.0; p.src_len()]);
@@ -167,7 +185,7 @@ fn average_pooling_divides_as_pytorch_does() {
                     })
                     .product();
                 let count = if count_include_pad { padded } else { cells.len() };
-                let divisor = divisor_override.unwrap_or(count) as f64;
+                let divisor = divisor_override.unwrap_or(count as i64) as f64;
                 for &(_, i) in cells {
                     y[o] += f64::from(src[i]) / divisor;
                     dx[i] += f64::from(dy[o]) / divisor;
@@ -231,9 +249,10 @@ fn adaptive_pooling_uses_pytorchs_windows_both_ways() {
                 adaptive_avg_forward(&p, &src, &mut dst);
                 adaptive_avg_backward(&p, &dy, &mut dx);
                 let (mut largest, mut indices, mut back) =
-                    (poison(dy.len()), vec![u32::MAX; dy.len()], poison(src.len()));
-                adaptive_max_forward(&p, &src, &mut largest, Some(&mut indices));
-                adaptive_max_backward(&p, &dy, &indices, &mut back);
+                    (poison(dy.len()), vec![-1; dy.len()], poison(src.len()));
+                adaptive_max_forward(&p, &src, &mut largest, &mut indices);
+                let picks = PlaneProblem { n, c, pixels: ins, picks: outs };
+                scatter(&picks, &dy, &indices, &mut back);
                 let indices = indices.iter().map(|&i| i as f32).collect();
                 [dst, dx, largest, indices, back].concat()
             });
@@ -291,4 +310,18 @@ fn a_pooled_sample_does_not_depend_on_its_batch() {
         );
         assert_eq!(wide(&one), wide(&all[n * 200..(n + 1) * 200]));
     }
+}
+
+#[test]
+fn of_several_values_for_one_pixel_the_last_stays_or_all_add() {
+    let p = PlaneProblem { n: 1, c: 2, pixels: 3, picks: 3 };
+    // Channel 0 puts 1, 3, 5 at 1, 1, 2; channel 1 puts 2, 4, 6 at 0, 7, 0, of which 7 is no pixel.
+    let (src, indices) = ([1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0], [1, 0, 1, 7, 2, 0]);
+    let (mut last, mut sum, mut back) = ([f32::NAN; 6], [f32::NAN; 6], [f32::NAN; 6]);
+    scatter_last(&p, &src, &indices, &mut last);
+    scatter(&p, &src, &indices, &mut sum);
+    gather(&p, &sum, &indices, &mut back);
+    assert_eq!(last, [0.0, 6.0, 3.0, 0.0, 5.0, 0.0]);
+    assert_eq!(sum, [0.0, 8.0, 4.0, 0.0, 5.0, 0.0]);
+    assert_eq!(back, [4.0, 8.0, 4.0, 0.0, 5.0, 8.0]);
 }

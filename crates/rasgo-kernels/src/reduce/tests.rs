@@ -96,10 +96,34 @@ fn the_first_maximum_wins_and_nan_over_all() {
         want.extend(want_at);
         let got = same_everywhere(|| {
             let (mut values, mut at) = (poison::<f32>(outer * inner), vec![-1; outer * inner]);
-            max_axis(outer, axis, inner, &src, &mut values, &mut at);
+            fold_axes(&[outer, axis, inner], &[false, true, false], &src, &mut values, 0.0, |a, b| {
+                extreme(true, a, b)
+            });
+            arg_extreme(true, axis, inner, &src, &mut at);
             values.extend(at.iter().map(|&k| k as f32));
+            // The smallest of the numbers with the other sign is the same place.
+            let other: Vec<f32> = src.iter().map(|x| -x).collect();
+            let mut low = vec![-1; outer * inner];
+            arg_extreme(false, axis, inner, &other, &mut low);
+            assert_eq!(low, at);
             values
         });
         assert_close(&got, &want, 0.0, &format!("{outer} {axis} {inner}"));
+    }
+}
+
+#[test]
+fn long_axes_are_folded_in_parts_of_any_rest() {
+    for (outer, axis, inner) in
+        [(2, 70_000, 1), (1, 16_384 * 5, 1), (3, 9001, 9), (0, 3, 4), (2, 0, 3), (1, 3, 40_000)]
+    {
+        let src: Vec<i64> = (0..(outer * axis * inner) as i64).map(|i| i * 7919 % 10_007).collect();
+        let mut dst = vec![-1; outer * inner];
+        let marks = [false, true, false];
+        fold_axes(&[outer, axis, inner], &marks, &src, &mut dst, 0, |a, b| a + b);
+        for (i, sum) in dst.iter().enumerate() {
+            let (o, k) = (i / inner, i % inner);
+            assert_eq!(*sum, (0..axis).map(|a| src[(o * axis + a) * inner + k]).sum::<i64>());
+        }
     }
 }

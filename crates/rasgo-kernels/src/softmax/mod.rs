@@ -1,4 +1,4 @@
-//! Softmax over the rows of `[rows, classes]`, and the loss on it.
+//! Softmax along an axis, and the loss on rows of it.
 
 mod cross_entropy;
 mod rows;
@@ -8,7 +8,7 @@ mod tests;
 pub use cross_entropy::{
     CrossEntropy, bad_target, cross_entropy_backward, cross_entropy_forward, target_weight_sum,
 };
-pub use rows::{log_softmax, log_softmax_grad, softmax, softmax_grad};
+pub use rows::{Axis, log_softmax, log_softmax_grad, softmax, softmax_grad};
 
 /// Maxima and sums side by side along a row.
 const LANES: usize = 16;

@@ -29,10 +29,10 @@ fn softmax_and_its_logarithm_agree_with_f64() {
         let got = same_everywhere(|| {
             let mut all: [Vec<f32>; 4] = std::array::from_fn(|_| poison(src.len()));
             let [a, b, c, d] = &mut all;
-            softmax(classes, &src, a);
-            log_softmax(classes, &src, b);
-            softmax_grad(classes, a, &dy, c);
-            log_softmax_grad(classes, b, &dy, d);
+            softmax(Axis::rows(rows, classes), &src, a);
+            log_softmax(Axis::rows(rows, classes), &src, b);
+            softmax_grad(Axis::rows(rows, classes), a, &dy, c);
+            log_softmax_grad(Axis::rows(rows, classes), b, &dy, d);
             all.concat()
         });
         assert_close(&got, &[soft, log, soft_grad, log_grad].concat(), 4e-6, &format!("{rows} {classes}"));
@@ -131,4 +131,34 @@ fn one_gradient_serves_all_rows() {
     cross_entropy_backward(&p, &logits, &lse, &targets, &[0.3], &mut one);
     cross_entropy_backward(&p, &logits, &lse, &targets, &[0.3; 3], &mut each);
     assert_eq!(one, each);
+}
+
+#[test]
+fn a_softmax_along_a_middle_axis_is_that_of_the_rows_to_the_bit() {
+    for (outer, classes, inner) in [(2, 3, 5), (1, 10, 17), (3, 1, 40), (0, 3, 4), (2, 0, 3), (4, 21, 16)] {
+        let len = outer * classes * inner;
+        let (x, dy) = (numbers::<f32>(1, len), numbers::<f32>(2, len));
+        let swap = |x: &[f32], classes: usize, inner: usize| -> Vec<f32> {
+            let at = |i: usize| {
+                let (o, rest) = (i / (classes * inner), i % (classes * inner));
+                x[o * classes * inner + rest % classes * inner + rest / classes]
+            };
+            (0..x.len()).map(at).collect()
+        };
+        let [x_rows, dy_rows] = [&x, &dy].map(|x| swap(x, classes, inner));
+        let run = |axis: Axis, x: &[f32], dy: &[f32]| -> [Vec<f32>; 4] {
+            let mut all: [Vec<f32>; 4] = std::array::from_fn(|_| poison(len));
+            let [a, b, c, d] = &mut all;
+            softmax(axis, x, a);
+            log_softmax(axis, x, b);
+            softmax_grad(axis, a, dy, c);
+            log_softmax_grad(axis, b, dy, d);
+            all
+        };
+        let want = run(Axis::rows(outer * inner, classes), &x_rows, &dy_rows);
+        let got = same_everywhere(|| {
+            run(Axis { outer, classes, inner }, &x, &dy).map(|y| swap(&y, classes, inner)).concat()
+        });
+        assert_eq!(got, want.concat(), "{outer} {classes} {inner}");
+    }
 }

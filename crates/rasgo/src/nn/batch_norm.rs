@@ -6,6 +6,7 @@ use rasgo_derive::Module;
 
 use super::module::{Kind, Module, NormReluPool};
 use super::parameter::{LayerName, Mode, Parameter, State};
+use super::size::expect_ranks;
 use crate::init::Init;
 
 /// Batch normalisation of (N, C, …), as `torch.nn.BatchNorm1d`, `BatchNorm2d`, `BatchNorm3d`.
@@ -13,20 +14,30 @@ use crate::init::Init;
 /// `y = (x - mean) / sqrt(var + eps) * weight + bias`, with the batch's mean and biased variance in training and the
 /// running ones in evaluation. The running variance is the unbiased one, and
 /// `running = (1 - momentum) running + momentum batch`.
+///
+/// ```
+/// use rasgo::prelude::*;
+/// let norm = nn::BatchNorm1d::new(3).momentum(None);
+/// norm.forward(Tensor::rand([4, 3]))?;
+/// assert_eq!(norm.num_batches_tracked.as_ref().unwrap().get().item::<i64>()?, 1);
+/// # Ok::<(), rasgo::Error>(())
+/// ```
 #[derive(Clone, Debug, Module)]
 pub struct BatchNorm<const D: usize> {
-    /// (C)
-    pub weight: Parameter,
-    /// (C)
-    pub bias: Parameter,
-    /// (C)
-    pub running_mean: State,
-    /// (C)
-    pub running_var: State,
+    /// (C); `None` without `affine`.
+    pub weight: Option<Parameter>,
+    /// (C); `None` without `affine`.
+    pub bias: Option<Parameter>,
+    /// (C); `None` without `track_running_stats`.
+    pub running_mean: Option<State>,
+    /// (C); `None` without `track_running_stats`.
+    pub running_var: Option<State>,
     /// Training forwards so far, as PyTorch counts them.
-    pub num_batches_tracked: State,
+    pub num_batches_tracked: Option<State>,
     name: LayerName,
     mode: Mode,
+    #[module(skip)]
+    channels: usize,
     #[module(skip)]
     eps: f64,
     #[module(skip)]
@@ -41,16 +52,17 @@ pub type BatchNorm2d = BatchNorm<2>;
 pub type BatchNorm3d = BatchNorm<3>;
 
 impl<const D: usize> BatchNorm<D> {
-    /// A normalisation with PyTorch's defaults: eps 1e-5, momentum 0.1.
-    pub fn new(channels: usize) -> Self {
+    /// A normalisation with PyTorch's defaults: eps 1e-5, momentum 0.1, affine, with running statistics.
+    pub fn new(num_features: usize) -> Self {
         BatchNorm {
-            weight: Parameter::new([channels], Init::Ones),
-            bias: Parameter::new([channels], Init::Zeros),
-            running_mean: State::new([channels], 0.0, DType::F32),
-            running_var: State::new([channels], 1.0, DType::F32),
-            num_batches_tracked: State::new([], 0.0, DType::I64),
+            weight: Some(Parameter::new([num_features], Init::Ones)),
+            bias: Some(Parameter::new([num_features], Init::Zeros)),
+            running_mean: Some(State::new([num_features], 0.0, DType::F32)),
+            running_var: Some(State::new([num_features], 1.0, DType::F32)),
+            num_batches_tracked: Some(State::new([], 0.0, DType::I64)),
             name: LayerName::new(["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"][D - 1]),
             mode: Mode::default(),
+            channels: num_features,
             eps: 1e-5,
             momentum: Some(0.1),
         }
@@ -68,35 +80,49 @@ impl<const D: usize> BatchNorm<D> {
         self
     }
 
-    fn normalize(&self, x: &Tensor, relu: bool, pool: Option<PoolAfter>) -> Result<Tensor> {
-        let options = BatchNormOptions { eps: self.eps, relu, pool };
-        let (weight, bias) = (self.weight.tensor(), self.bias.tensor());
-        if !self.mode.is_training() || x.is_shape_only() {
-            let (mean, var) = (self.running_mean.get(), self.running_var.get());
-            return x.batch_norm_with(&weight, &bias, &mean, &var, options);
-        }
-        let _claim = self.num_batches_tracked.claim().map_err(|error| error.layer(&*self.name.path()))?;
-        let output = x.batch_norm(&weight, &bias, options)?;
-        let count = self.num_batches_tracked.get().item::<i64>()? + 1;
-        self.num_batches_tracked.set(Tensor::scalar(count));
-        let share = self.momentum.unwrap_or(1.0 / count as f64) as f32;
-        let values = (x.shape().elements() / x.shape()[1].max(1)) as f32;
-        blend(&self.running_mean, &output.mean, share, 1.0)?;
-        blend(&self.running_var, &output.var, share, values / (values - 1.0).max(1.0))?;
-        Ok(output.output)
+    /// Whether there are weight and bias.
+    pub fn affine(mut self, affine: bool) -> Self {
+        self.weight = affine.then(|| self.weight.unwrap_or(Parameter::new([self.channels], Init::Ones)));
+        self.bias = affine.then(|| self.bias.unwrap_or(Parameter::new([self.channels], Init::Zeros)));
+        self
     }
-}
 
-/// running = (1 - share) running + share * factor * batch
-fn blend(running: &State, batch: &Tensor, share: f32, factor: f32) -> Result<()> {
-    let before = running.get();
-    let (old, new) = (before.as_slice::<f32>()?, batch.as_slice::<f32>()?);
-    running.set(Tensor::from_fn(before.shape().clone(), |dst: &mut [f32]| {
-        for (i, dst) in dst.iter_mut().enumerate() {
-            *dst = (1.0 - share) * old[i] + share * (new[i] * factor);
+    /// Whether running statistics are kept; without them, evaluation too takes the batch's.
+    pub fn track_running_stats(mut self, track: bool) -> Self {
+        let new = |shape: &[usize], fill, dtype| track.then(|| State::new(shape, fill, dtype));
+        self.running_mean = new(&[self.channels], 0.0, DType::F32);
+        self.running_var = new(&[self.channels], 1.0, DType::F32);
+        self.num_batches_tracked = new(&[], 0.0, DType::I64);
+        self
+    }
+
+    fn normalize(&self, x: &Tensor, relu: bool, pool: Option<PoolAfter>) -> Result<Tensor> {
+        expect_ranks(x, if D == 1 { 2..=3 } else { D + 2..=D + 2 })?;
+        let options = BatchNormOptions { eps: self.eps, relu, pool };
+        let [weight, bias] = [&self.weight, &self.bias].map(|p| p.as_ref().map(Parameter::tensor));
+        let (weight, bias) = (weight.as_ref(), bias.as_ref());
+        let running = self.running_mean.as_ref().zip(self.running_var.as_ref());
+        if x.is_shape_only() {
+            // A summary asks with one sample.
+            let statistic = Tensor::shape_only([self.channels], x.dtype());
+            return x.batch_norm_with(weight, bias, &statistic, &statistic, options);
         }
-    }));
-    Ok(())
+        let (Some((mean, var)), Some(tracked)) = (running, &self.num_batches_tracked) else {
+            return Ok(x.batch_norm(weight, bias, options)?.output);
+        };
+        if !self.mode.is_training() {
+            return x.batch_norm_with(weight, bias, &mean.get(), &var.get(), options);
+        }
+        let _claim = tracked.claim().map_err(|error| error.layer(&*self.name.path()))?;
+        let batch = x.batch_norm(weight, bias, options)?;
+        let count = tracked.get().item::<i64>()? + 1;
+        tracked.set(Tensor::scalar(count));
+        let momentum = self.momentum.unwrap_or(1.0 / count as f64);
+        let (mean_after, var_after) = batch.running((&mean.get(), &var.get()), momentum)?;
+        mean.set(mean_after);
+        var.set(var_after);
+        Ok(batch.output)
+    }
 }
 
 impl<const D: usize> Module for BatchNorm<D> {
@@ -113,5 +139,87 @@ impl<const D: usize> NormReluPool for BatchNorm<D> {
     fn forward_relu_pool(&self, x: Tensor, relu: bool, pool: Option<PoolAfter>) -> Result<Tensor> {
         let _scope = self.name.enter();
         self.normalize(&x, relu, pool)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::ModuleExt;
+
+    fn x() -> Tensor {
+        Tensor::from_vec(vec![1.0f32, 2.0, 4.0, 8.0, 16.0, 40.0], [3, 2]).unwrap()
+    }
+
+    fn names(layer: &BatchNorm1d) -> Vec<String> {
+        layer.state_dict().into_iter().map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn running_statistics_follow_momentum_or_are_the_mean_over_the_batches() {
+        // torch.nn.BatchNorm1d(2, momentum=0.3) and (2, momentum=None), after x and after x + 1.
+        for (momentum, first, second) in [
+            (Some(0.3), [2.1, 5.0, 19.6, 125.9], [3.87, 8.8, 32.62, 213.33]),
+            (None, [7.0, 50.0 / 3.0, 63.0, 417.333_33], [7.5, 17.166_667, 63.0, 417.333_33]),
+        ] {
+            let layer = BatchNorm1d::new(2).momentum(momentum);
+            let mut found = Vec::new();
+            for step in [0.0, 1.0] {
+                layer.forward(x().add_scalar(step).unwrap()).unwrap();
+                let [mean, var] =
+                    [&layer.running_mean, &layer.running_var].map(|s| s.as_ref().unwrap().get());
+                found.push([mean.to_vec::<f32>().unwrap(), var.to_vec::<f32>().unwrap()].concat());
+            }
+            for (found, wanted) in found.iter().zip([first, second]) {
+                assert!(
+                    found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-4 * b),
+                    "{found:?} {wanted:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_pytorchs_with_and_without_parameters_and_statistics() {
+        let all = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"];
+        assert_eq!(names(&BatchNorm1d::new(2)), all);
+        assert_eq!(names(&BatchNorm1d::new(2).affine(false)), all[2..]);
+        assert_eq!(
+            names(&BatchNorm1d::new(2).affine(false).affine(true).track_running_stats(false)),
+            all[..2]
+        );
+    }
+
+    #[test]
+    fn without_running_statistics_evaluation_takes_the_batchs() {
+        let mut layer = BatchNorm1d::new(2).track_running_stats(false).affine(false);
+        let trained = layer.forward(x()).unwrap().to_vec::<f32>().unwrap();
+        layer.eval();
+        assert_eq!(layer.forward(x()).unwrap().to_vec::<f32>().unwrap(), trained);
+    }
+
+    #[test]
+    fn another_number_of_axes_is_refused_and_1d_takes_two() {
+        let x = |shape: &[usize]| Tensor::ones(shape, DType::F32).unwrap();
+        assert!(BatchNorm1d::new(2).forward(x(&[3, 2])).is_ok());
+        assert!(BatchNorm1d::new(2).forward(x(&[3, 2, 4])).is_ok());
+        for error in [
+            BatchNorm1d::new(2).forward(x(&[3, 2, 4, 5])).unwrap_err(),
+            BatchNorm2d::new(2).forward(x(&[3, 2, 4])).unwrap_err(),
+            BatchNorm3d::new(2).forward(x(&[3, 2, 4, 5])).unwrap_err(),
+        ] {
+            assert!(error.to_string().contains(" takes (N, C"), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_value_for_each_channel_is_an_error_in_training_and_fine_in_evaluation() {
+        let mut layer = BatchNorm2d::new(2);
+        let x = || Tensor::ones([1, 2, 1, 1], DType::F32).unwrap();
+        let error = layer.forward(x()).unwrap_err();
+        assert!(error.to_string().contains("no variance"), "{error}");
+        assert_eq!(layer.num_batches_tracked.as_ref().unwrap().get().item::<i64>().unwrap(), 0);
+        layer.eval();
+        assert!(layer.forward(x()).is_ok());
     }
 }

@@ -1,20 +1,22 @@
 //! Convolutions.
 
 use rasgo_core::op::Window;
-use rasgo_core::ops::ConvOptions;
-use rasgo_core::{Error, Result, Shape, Tensor};
+use rasgo_core::ops::{ConvOptions, PadMode};
+use rasgo_core::{Result, Shape, Tensor};
 use rasgo_derive::Module;
 
 use super::module::{ConvRelu, Kind, Module};
 use super::parameter::{LayerName, Parameter};
-use super::size::Size;
+use super::size::{Size, expect_spatial};
 use crate::init::Init;
 
-/// Zeros around the input of a convolution.
+/// Cells around the input of a convolution: zeros, unless it has another padding mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Padding<const D: usize> {
     /// As many on both sides of each axis.
     Each(Size<D>),
+    /// (before, after) of each axis.
+    Sides([(usize, usize); D]),
     /// As many as keep the size (stride 1 only); of an odd number the end gets one more, as in PyTorch.
     Same,
 }
@@ -28,6 +30,12 @@ impl<const D: usize> From<usize> for Padding<D> {
 impl<const D: usize> From<[usize; D]> for Padding<D> {
     fn from(values: [usize; D]) -> Self {
         Padding::Each(values.into())
+    }
+}
+
+impl<const D: usize> From<[(usize, usize); D]> for Padding<D> {
+    fn from(sides: [(usize, usize); D]) -> Self {
+        Padding::Sides(sides)
     }
 }
 
@@ -56,25 +64,49 @@ pub struct Conv<const D: usize> {
     #[module(skip)]
     padding: Padding<D>,
     #[module(skip)]
+    mode: PadMode,
+    #[module(skip)]
     dilation: Size<D>,
 }
 
+/// The channels and the kernel of a convolution or its transpose.
 #[derive(Clone, Copy, Debug)]
-struct Channels<const D: usize> {
-    input: usize,
-    output: usize,
-    kernel: Size<D>,
-    groups: usize,
+pub(super) struct Channels<const D: usize> {
+    pub(super) input: usize,
+    pub(super) output: usize,
+    pub(super) kernel: Size<D>,
+    pub(super) groups: usize,
+    pub(super) transposed: bool,
 }
 
 impl<const D: usize> Channels<D> {
-    fn weight(&self) -> Shape {
-        let per_group = self.input.checked_div(self.groups).unwrap_or(0);
-        [self.output, per_group].into_iter().chain(self.kernel.0).collect()
+    fn weight_shape(&self) -> Shape {
+        let (first, second) =
+            if self.transposed { (self.input, self.output) } else { (self.output, self.input) };
+        let per_group = second.checked_div(self.groups).unwrap_or(0);
+        [first, per_group].into_iter().chain(self.kernel.0).collect()
     }
 
-    fn fan_in(&self) -> usize {
-        self.weight()[1..].iter().fold(1, |product: usize, &size| product.saturating_mul(size))
+    /// PyTorch takes the fan of a transposed weight as if it were an ordinary one.
+    fn bias_init(&self) -> Init {
+        Init::torch_bias(
+            self.weight_shape()[1..].iter().fold(1, |product: usize, &size| product.saturating_mul(size)),
+        )
+    }
+
+    pub(super) fn weight(&self) -> Parameter {
+        Parameter::new(self.weight_shape(), Init::TORCH_WEIGHT)
+    }
+
+    pub(super) fn bias(&self) -> Parameter {
+        Parameter::new([self.output], self.bias_init())
+    }
+
+    /// Changes the groups, and the parameters with them.
+    pub(super) fn regroup(&mut self, groups: usize, weight: &mut Parameter, bias: &mut Option<Parameter>) {
+        self.groups = groups;
+        *weight = weight.reshaped(self.weight_shape(), Init::TORCH_WEIGHT);
+        *bias = bias.take().map(|bias| bias.reshaped([self.output], self.bias_init()));
     }
 }
 
@@ -88,15 +120,21 @@ pub type Conv3d = Conv<3>;
 impl<const D: usize> Conv<D> {
     /// A convolution with PyTorch's defaults: stride 1, no padding, dilation 1, one group, a bias.
     pub fn new(in_channels: usize, out_channels: usize, kernel_size: impl Into<Size<D>>) -> Self {
-        let shape =
-            Channels { input: in_channels, output: out_channels, kernel: kernel_size.into(), groups: 1 };
+        let shape = Channels {
+            input: in_channels,
+            output: out_channels,
+            kernel: kernel_size.into(),
+            groups: 1,
+            transposed: false,
+        };
         Conv {
-            weight: Parameter::new(shape.weight(), Init::TORCH_WEIGHT),
-            bias: Some(Parameter::new([out_channels], Init::torch_bias(shape.fan_in()))),
+            weight: shape.weight(),
+            bias: Some(shape.bias()),
             name: LayerName::new(["Conv1d", "Conv2d", "Conv3d"][D - 1]),
             shape,
             stride: 1.into(),
             padding: 0.into(),
+            mode: PadMode::Constant(0.0),
             dilation: 1.into(),
         }
     }
@@ -107,9 +145,15 @@ impl<const D: usize> Conv<D> {
         self
     }
 
-    /// Zeros around the input.
+    /// Cells around the input.
     pub fn padding(mut self, padding: impl Into<Padding<D>>) -> Self {
         self.padding = padding.into();
+        self
+    }
+
+    /// What stands in the padding: zeros by default.
+    pub fn padding_mode(mut self, mode: PadMode) -> Self {
+        self.mode = mode;
         self
     }
 
@@ -121,10 +165,7 @@ impl<const D: usize> Conv<D> {
 
     /// Groups of channels that do not see each other.
     pub fn groups(mut self, groups: usize) -> Self {
-        self.shape.groups = groups;
-        self.weight = self.weight.reshaped(self.shape.weight(), Init::TORCH_WEIGHT);
-        let init = Init::torch_bias(self.shape.fan_in());
-        self.bias = self.bias.map(|bias| bias.reshaped([self.shape.output], init));
+        self.shape.regroup(groups, &mut self.weight, &mut self.bias);
         self
     }
 
@@ -133,44 +174,42 @@ impl<const D: usize> Conv<D> {
         if !bias {
             self.bias = None;
         } else if self.bias.is_none() {
-            self.bias = Some(Parameter::new([self.shape.output], Init::torch_bias(self.shape.fan_in())));
+            self.bias = Some(self.shape.bias());
         }
         self
     }
 
     fn options(&self, relu: bool) -> Result<ConvOptions> {
-        let (stride, dilation) = (self.stride.on_three_axes(1), self.dilation.on_three_axes(1));
-        let padding = match self.padding {
-            Padding::Each(size) => size.on_three_axes(0).map(|both| (both, both)),
-            Padding::Same => {
-                if self.stride.0.iter().any(|&stride| stride != 1) {
-                    return Err(Error::argument(format!("padding=same with stride {:?}", self.stride.0))
-                        .hint("'same' keeps the size, so it needs stride 1; give the padding in numbers"));
-                }
-                let kernel = self.shape.kernel.on_three_axes(1);
-                std::array::from_fn(|axis| {
-                    let total = dilation[axis] * kernel[axis].saturating_sub(1);
-                    (total / 2, total - total / 2)
-                })
-            }
+        let mut options = ConvOptions {
+            stride: self.stride.on_three_axes(1),
+            dilation: self.dilation.on_three_axes(1),
+            groups: self.shape.groups,
+            relu,
+            ..ConvOptions::default()
         };
-        Ok(ConvOptions { stride, padding, dilation, groups: self.shape.groups, relu })
+        match self.padding {
+            Padding::Each(size) => options.padding = size.on_three_axes(0).map(|both| (both, both)),
+            Padding::Sides(sides) => options.padding[3 - D..].copy_from_slice(&sides),
+            Padding::Same => return options.same(&self.shape.kernel.0),
+        }
+        Ok(options)
     }
 
     fn convolve(&self, x: &Tensor, relu: bool) -> Result<Tensor> {
-        if x.shape().len() != D + 2 {
-            return Err(Error::shape(format!(
-                "input {} has {} axes, not {}",
-                x.shape(),
-                x.shape().len(),
-                D + 2
-            ))
-            .op(["conv1d", "conv2d", "conv3d"][D - 1])
-            .layer(&*self.name.path())
-            .hint("give (N, C, L), (N, C, H, W) or (N, C, D, H, W); add the batch axis with .reshape"));
-        }
+        expect_spatial::<D>(x).map_err(|error| error.op(["conv1d", "conv2d", "conv3d"][D - 1]))?;
         let bias = self.bias.as_ref().map(Parameter::tensor);
-        x.conv(&self.weight.tensor(), bias.as_ref(), &self.options(relu)?)
+        let mut options = self.options(relu)?;
+        let padded;
+        let mut x = x;
+        if self.mode != PadMode::Constant(0.0) {
+            let sides = std::mem::take(&mut options.padding).map(|(before, after)| {
+                // Beyond a word is beyond what padding takes, and refused there.
+                (isize::try_from(before).unwrap_or(isize::MAX), isize::try_from(after).unwrap_or(isize::MAX))
+            });
+            padded = x.pad(&sides[3 - D..], self.mode)?;
+            x = &padded;
+        }
+        x.conv(&self.weight.tensor(), bias.as_ref(), &options)
     }
 
     fn window(&self) -> Window {

@@ -1,7 +1,7 @@
 //! The block of which most networks are made.
 
 use rasgo_core::op::is_observed;
-use rasgo_core::{Result, Tensor};
+use rasgo_core::{Result, Tensor, scope};
 
 use super::activation::{Activation, Function};
 use super::batch_norm::BatchNorm;
@@ -41,6 +41,7 @@ impl<const D: usize> ConvNormAct<D> {
 
 impl<const D: usize> Module for ConvNormAct<D> {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
+        let _site = scope::enter_container();
         let x = self.conv.forward(x)?;
         match &self.act {
             Some((_, Function::ReLU)) if !is_observed() => self.norm.forward_relu_pool(x, true, None),

@@ -4,7 +4,7 @@
 //! network*, NIPS 1989 (printed 1990).
 
 use rasgo_core::op::Window;
-use rasgo_core::ops::{ConvOptions, PoolOptions};
+use rasgo_core::ops::{AvgPoolOptions, ConvOptions};
 use rasgo_core::{Result, Tensor};
 use rasgo_derive::Module;
 
@@ -65,7 +65,7 @@ impl Module for Subsample2d {
         let window = Window { kernel: Some([1, 2, 2]), stride: [1, 2, 2], dilation: [1; 3] };
         self.name.run(Some(window), || {
             let channels = [1, self.weight.shape()[0], 1, 1];
-            let mean = x.avg_pool(&PoolOptions::new([1, 2, 2]))?;
+            let mean = x.avg_pool(&AvgPoolOptions::new([1, 2, 2]))?;
             let (weight, bias) =
                 (self.weight.tensor().reshape(channels)?, self.bias.tensor().reshape(channels)?);
             mean * &weight + &bias
@@ -87,16 +87,16 @@ pub struct ConnectedConv2d {
     kernel: usize,
     /// The place of each connection's kernel among all out * in kernels.
     #[module(skip)]
-    places: Vec<usize>,
+    places: Vec<i64>,
 }
 
 impl ConnectedConv2d {
     /// `connections[o]` lists the input maps that output map `o` sees.
     pub fn new(in_channels: usize, connections: &[Vec<usize>], kernel: usize) -> Self {
-        let places: Vec<usize> = connections
+        let places: Vec<i64> = connections
             .iter()
             .enumerate()
-            .flat_map(|(o, inputs)| inputs.iter().map(move |i| o * in_channels + i))
+            .flat_map(|(o, inputs)| inputs.iter().map(move |i| (o * in_channels + i) as i64))
             .collect();
         // The mean number of inputs of a unit, as the paper's initialiser takes it.
         let fan_in = places.len() * kernel * kernel / connections.len().max(1);
@@ -117,7 +117,10 @@ impl Module for ConnectedConv2d {
         let window = Window { kernel: Some([1, self.kernel, self.kernel]), stride: [1; 3], dilation: [1; 3] };
         self.name.run(Some(window), || {
             let (out, k) = (self.bias.shape()[0], self.kernel);
-            let weight = self.weight.tensor().index_add(&self.places, out * self.in_channels)?;
+            let weight = self.weight.tensor();
+            let places = Tensor::from_slice(&self.places, [self.places.len()])?;
+            let all = Tensor::zeros([out * self.in_channels, k, k], weight.dtype())?;
+            let weight = all.index_add(0, &places, &weight)?;
             let weight = weight.reshape([out, self.in_channels, k, k])?;
             x.conv(&weight, Some(&self.bias.tensor()), &ConvOptions::default())
         })

@@ -7,27 +7,41 @@ mod activation;
 mod batch_norm;
 mod conv;
 mod conv_norm_act;
+mod conv_transpose;
 mod dropout;
 mod flatten;
+mod group_norm;
 pub mod historic;
 mod linear;
 mod module;
+mod pad;
 mod parameter;
 mod pool;
 mod sequential;
 mod size;
+mod unfold;
+mod unpool;
+mod upsample;
 mod visit;
 
 pub use activation::{
-    Activation, Function, GELU, Hardswish, LeakyReLU, ReLU, ReLU6, SiLU, Sigmoid, Softplus, Tanh,
+    Activation, CELU, ELU, Function, GELU, GELUTanh, Hardsigmoid, Hardswish, Hardtanh, LeakyReLU, LogSigmoid,
+    LogSoftmax, Mish, PReLU, ReLU, ReLU6, SELU, SiLU, Sigmoid, Softmax, Softplus, Softsign, Tanh,
 };
 pub use batch_norm::{BatchNorm, BatchNorm1d, BatchNorm2d, BatchNorm3d};
 pub use conv::{Conv, Conv1d, Conv2d, Conv3d, Padding};
 pub use conv_norm_act::ConvNormAct;
-pub use dropout::Dropout;
+pub use conv_transpose::{ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
+pub use dropout::{ChannelDropout, Dropout, Dropout1d, Dropout2d, Dropout3d};
 pub use flatten::{Flatten, Identity};
+pub use group_norm::{GroupNorm, InstanceNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm};
 pub use linear::Linear;
 pub use module::{Kind, Module, ModuleExt};
+pub use pad::{
+    CircularPad, CircularPad1d, CircularPad2d, CircularPad3d, ConstantPad, ConstantPad1d, ConstantPad2d,
+    ConstantPad3d, ReflectionPad, ReflectionPad1d, ReflectionPad2d, ReflectionPad3d, ReplicationPad,
+    ReplicationPad1d, ReplicationPad2d, ReplicationPad3d, Sides, ZeroPad, ZeroPad1d, ZeroPad2d, ZeroPad3d,
+};
 pub use parameter::{Counter, LayerName, Mode, Parameter, State, shape_only_forward};
 pub use pool::{
     AdaptiveAvgPool, AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool,
@@ -36,5 +50,8 @@ pub use pool::{
 };
 pub use rasgo_derive::Module;
 pub use sequential::Sequential;
-pub use size::Size;
+pub use size::{AdaptiveSize, Size};
+pub use unfold::{Fold, Unfold};
+pub use unpool::{MaxUnpool, MaxUnpool1d, MaxUnpool2d, MaxUnpool3d};
+pub use upsample::{PixelShuffle, PixelUnshuffle, Upsample, Upsample1d, Upsample2d, Upsample3d};
 pub use visit::{Item, ItemMut, Visitable, Visitor, VisitorMut, walk, walk_mut};

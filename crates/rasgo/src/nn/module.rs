@@ -31,7 +31,8 @@ use super::visit::{Item, ItemMut, Visitable, walk, walk_mut};
 /// # Ok::<(), rasgo::Error>(())
 /// ```
 pub trait Module: Visitable + Debug + Send + Sync {
-    /// Computes the output.
+    /// Computes the output. An error names the line of the caller.
+    #[track_caller]
     fn forward(&self, x: Tensor) -> Result<Tensor>;
 
     /// What `Sequential` may run together with its neighbours.

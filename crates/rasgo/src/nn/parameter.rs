@@ -254,16 +254,28 @@ impl LayerName {
     }
 
     /// Enters the layer: errors and observers name it until the scope ends.
+    #[track_caller]
     pub fn enter(&self) -> LayerScope {
         scope::enter(self.path())
     }
 
     /// Runs a layer's forward inside its scope, and tells an observer what came out.
+    #[track_caller]
     pub fn run(&self, window: Option<Window>, forward: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
+        Ok(self.run_with(window, || Ok((forward()?, ())))?.0)
+    }
+
+    /// As [`run`](Self::run), of a layer that gives something besides its output.
+    #[track_caller]
+    pub fn run_with<R>(
+        &self,
+        window: Option<Window>,
+        forward: impl FnOnce() -> Result<(Tensor, R)>,
+    ) -> Result<(Tensor, R)> {
         let _scope = self.enter();
-        let output = forward()?;
+        let (output, rest) = forward().map_err(scope::annotate)?;
         notify(|| Event::Layer { path: self.path(), kind: self.kind, output: output.clone(), window });
-        Ok(output)
+        Ok((output, rest))
     }
 }
 

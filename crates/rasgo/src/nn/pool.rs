@@ -1,13 +1,13 @@
 //! Poolings.
 
 use rasgo_core::op::Window;
-use rasgo_core::ops::{PoolAfter, PoolOptions};
+use rasgo_core::ops::{AvgPoolOptions, MaxPoolOptions, PoolAfter};
 use rasgo_core::{Result, Tensor};
 use rasgo_derive::Module;
 
 use super::module::{Kind, Module};
 use super::parameter::LayerName;
-use super::size::Size;
+use super::size::{AdaptiveSize, Size, expect_spatial};
 
 /// The largest value of each window, as `torch.nn.MaxPool1d`, `MaxPool2d`, `MaxPool3d`.
 ///
@@ -16,7 +16,7 @@ use super::size::Size;
 pub struct MaxPool<const D: usize> {
     name: LayerName,
     #[module(skip)]
-    options: PoolOptions,
+    options: MaxPoolOptions,
 }
 
 /// Pools (N, C, L).
@@ -28,11 +28,11 @@ pub type MaxPool3d = MaxPool<3>;
 
 /// The options that both poolings of a window have.
 macro_rules! windowed {
-    ($name:ident, $kinds:expr) => {
+    ($name:ident, $options:ident, $kinds:expr) => {
         impl<const D: usize> $name<D> {
             /// Windows of that size side by side.
             pub fn new(kernel_size: impl Into<Size<D>>) -> Self {
-                let options = PoolOptions::new(kernel_size.into().on_three_axes(1));
+                let options = $options::new(kernel_size.into().on_three_axes(1));
                 $name { name: LayerName::new($kinds[D - 1]), options }
             }
 
@@ -57,10 +57,6 @@ macro_rules! windowed {
     };
 }
 
-fn window(options: &PoolOptions) -> Window {
-    Window { kernel: Some(options.kernel), stride: options.stride, dilation: options.dilation }
-}
-
 impl<const D: usize> MaxPool<D> {
     /// The distance of the window's cells.
     pub fn dilation(mut self, dilation: impl Into<Size<D>>) -> Self {
@@ -68,24 +64,35 @@ impl<const D: usize> MaxPool<D> {
         self
     }
 
+    fn window(&self) -> Window {
+        let MaxPoolOptions { kernel, stride, dilation, .. } = self.options;
+        Window { kernel: Some(kernel), stride, dilation }
+    }
+
     /// The maxima and their flat positions in the input's planes, as `return_indices=True`.
-    pub fn forward_with_indices(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
-        let _scope = self.name.enter();
-        x.max_pool_with_indices(&self.options)
+    #[track_caller]
+    pub fn forward_with_indices(&self, x: Tensor) -> Result<(Tensor, Tensor)> {
+        self.name.run_with(Some(self.window()), || {
+            expect_spatial::<D>(&x)?;
+            x.max_pool_with_indices(&self.options)
+        })
     }
 }
 
-windowed!(MaxPool, ["MaxPool1d", "MaxPool2d", "MaxPool3d"]);
+windowed!(MaxPool, MaxPoolOptions, ["MaxPool1d", "MaxPool2d", "MaxPool3d"]);
 
 impl<const D: usize> Module for MaxPool<D> {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(Some(window(&self.options)), || x.max_pool(&self.options))
+        self.name.run(Some(self.window()), || {
+            expect_spatial::<D>(&x)?;
+            x.max_pool(&self.options)
+        })
     }
 
     fn kind(&self) -> Kind<'_> {
         let options = &self.options;
         let cells = options.kernel.iter().fold(1usize, |cells, &size| cells.saturating_mul(size));
-        let side_by_side = *options == PoolOptions::new(options.kernel);
+        let side_by_side = *options == MaxPoolOptions::new(options.kernel);
         if side_by_side && cells <= 256 {
             Kind::MaxPool(PoolAfter { kernel: options.kernel })
         } else {
@@ -100,7 +107,7 @@ impl<const D: usize> Module for MaxPool<D> {
 pub struct AvgPool<const D: usize> {
     name: LayerName,
     #[module(skip)]
-    options: PoolOptions,
+    options: AvgPoolOptions,
 }
 
 /// Pools (N, C, L).
@@ -116,15 +123,28 @@ impl<const D: usize> AvgPool<D> {
         self.options.count_include_pad = include;
         self
     }
+
+    /// What each sum is divided by, instead of the number of its cells; not 0, and not in one dimension.
+    pub fn divisor_override(mut self, divisor: i64) -> Self {
+        self.options.divisor_override = Some(divisor);
+        self
+    }
 }
 
-windowed!(AvgPool, ["AvgPool1d", "AvgPool2d", "AvgPool3d"]);
+windowed!(AvgPool, AvgPoolOptions, ["AvgPool1d", "AvgPool2d", "AvgPool3d"]);
 
 impl<const D: usize> Module for AvgPool<D> {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(Some(window(&self.options)), || x.avg_pool(&self.options))
+        let AvgPoolOptions { kernel, stride, .. } = self.options;
+        self.name.run(Some(Window { kernel: Some(kernel), stride, dilation: [1; 3] }), || {
+            expect_spatial::<D>(&x)?;
+            x.avg_pool(&self.options)
+        })
     }
 }
+
+/// What an adaptive pooling sees of an axis: all of it.
+const WHOLE: Window = Window { kernel: None, stride: [1; 3], dilation: [1; 3] };
 
 macro_rules! adaptive {
     ($name:ident, $kinds:expr, $method:ident, $what:literal, [$one:ident, $two:ident, $three:ident]) => {
@@ -135,7 +155,7 @@ macro_rules! adaptive {
         pub struct $name<const D: usize> {
             name: LayerName,
             #[module(skip)]
-            output: Size<D>,
+            output: AdaptiveSize<D>,
         }
 
         /// Pools (N, C, L).
@@ -146,16 +166,18 @@ macro_rules! adaptive {
         pub type $three = $name<3>;
 
         impl<const D: usize> $name<D> {
-            /// A pooling to that size, whatever the input's.
-            pub fn new(output_size: impl Into<Size<D>>) -> Self {
+            /// A pooling to that size, whatever the input's; it may be larger, and `None` keeps an axis.
+            pub fn new(output_size: impl Into<AdaptiveSize<D>>) -> Self {
                 $name { name: LayerName::new($kinds[D - 1]), output: output_size.into() }
             }
         }
 
         impl<const D: usize> Module for $name<D> {
             fn forward(&self, x: Tensor) -> Result<Tensor> {
-                let whole = Window { kernel: None, stride: [1; 3], dilation: [1; 3] };
-                self.name.run(Some(whole), || x.$method(self.output.on_three_axes(1)))
+                self.name.run(Some(WHOLE), || {
+                    expect_spatial::<D>(&x)?;
+                    x.$method(self.output.on_three_axes())
+                })
             }
         }
     };
@@ -175,3 +197,14 @@ adaptive!(
     "The largest value of windows that cover the input, as `torch.nn.AdaptiveMaxPool1d`, `2d`, `3d`.",
     [AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d]
 );
+
+impl<const D: usize> AdaptiveMaxPool<D> {
+    /// The maxima and their flat positions in the input's planes, as `return_indices=True`.
+    #[track_caller]
+    pub fn forward_with_indices(&self, x: Tensor) -> Result<(Tensor, Tensor)> {
+        self.name.run_with(Some(WHOLE), || {
+            expect_spatial::<D>(&x)?;
+            x.adaptive_max_pool_with_indices(self.output.on_three_axes())
+        })
+    }
+}

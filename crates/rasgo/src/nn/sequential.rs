@@ -1,7 +1,7 @@
 //! Layers one after the other.
 
 use rasgo_core::op::is_observed;
-use rasgo_core::{Result, Tensor};
+use rasgo_core::{Result, Tensor, scope};
 
 use super::module::{Kind, Module};
 use super::visit::{Visitable, Visitor, VisitorMut};
@@ -83,6 +83,7 @@ impl Sequential {
 
 impl Module for Sequential {
     fn forward(&self, mut x: Tensor) -> Result<Tensor> {
+        let _site = scope::enter_container();
         let mut i = 0;
         while i < self.layers.len() {
             let (y, layers) = self.step(i, x)?;

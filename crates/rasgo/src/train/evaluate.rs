@@ -67,13 +67,13 @@ pub fn evaluate(network: &dyn Module, loader: &Loader) -> Result<Evaluation> {
             return Err(Error::new(ErrorKind::Data, text));
         }
         loss += f64::from(logits.cross_entropy(&target, Default::default())?.item::<f32>()?) * size as f64;
-        let guesses = logits.argmax_rows()?;
-        let rows = logits.softmax()?;
+        let guesses = logits.argmax(1, false)?;
+        let rows = logits.softmax(1)?;
         let rows = rows.as_slice::<f32>()?.chunks_exact(classes);
-        for (i, ((&class, prediction), row)) in
-            target.as_slice::<i64>()?.iter().zip(guesses).zip(rows).enumerate()
-        {
+        let pairs = target.as_slice::<i64>()?.iter().zip(guesses.as_slice::<i64>()?);
+        for (i, ((&class, &prediction), row)) in pairs.zip(rows).enumerate() {
             let class = usize::try_from(class).unwrap_or(0);
+            let prediction = prediction as usize;
             confusion[class][prediction] += 1;
             if class == prediction {
                 found += 1;

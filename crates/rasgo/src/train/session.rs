@@ -245,7 +245,8 @@ impl<'a> Session<'a> {
 
     /// The loss of one batch, and its share of the step's gradients.
     fn gradients(&self, batch: Batch, step: u64) -> Result<(f64, Gradients)> {
-        let options = CrossEntropyOptions { label_smoothing: self.config.label_smoothing };
+        let label_smoothing = self.config.label_smoothing;
+        let options = CrossEntropyOptions { label_smoothing, ..CrossEntropyOptions::default() };
         let loss = self.trained.network.forward(batch.input)?.cross_entropy(&batch.target, options)?;
         let value = f64::from(loss.item::<f32>()?);
         if !value.is_finite() {

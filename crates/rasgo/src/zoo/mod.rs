@@ -7,6 +7,7 @@ mod architecture;
 mod layer;
 mod models;
 mod network;
+mod resize;
 mod summary;
 
 pub use architecture::Architecture;

@@ -4,8 +4,8 @@ use rasgo_core::{Error, Result};
 
 use super::Architecture;
 use super::layer::{
-    AdaptiveSpec, Axes, ConnectedSpec, ConvSpec, DropoutSpec, LayerSpec, LinearSpec, NormSpec, PaddingSpec,
-    Plain, PoolSpec,
+    AdaptiveAxes, AdaptiveAxis, AdaptiveSpec, Axes, ConnectedSpec, ConvSpec, DropoutSpec, LayerSpec,
+    LinearSpec, MaxPoolSpec, NormSpec, PaddingSpec, Plain,
 };
 
 /// A model of the zoo.
@@ -143,18 +143,15 @@ fn conv(out_channels: usize, kernel_size: usize, padding: usize) -> ConvSpec {
         stride: None,
         padding: (padding > 0).then_some(PaddingSpec::Axes(Axes::One(padding))),
         dilation: None,
+        padding_mode: None,
         groups: None,
         bias: None,
     }
 }
 
-fn window(kernel_size: usize, stride: Option<usize>) -> PoolSpec {
-    let stride = stride.map(Axes::One);
-    PoolSpec { kernel_size: Axes::One(kernel_size), stride, padding: None, ceil_mode: None }
-}
-
 fn max_pool(kernel_size: usize, stride: Option<usize>) -> LayerSpec {
-    LayerSpec::MaxPool2d(window(kernel_size, stride))
+    let stride = stride.map(Axes::One);
+    LayerSpec::MaxPool2d(MaxPoolSpec { stride, ..MaxPoolSpec::new(Axes::One(kernel_size)) })
 }
 
 fn relu() -> LayerSpec {
@@ -169,8 +166,12 @@ fn linear(out_features: impl Into<Option<usize>>) -> LayerSpec {
     LayerSpec::Linear(LinearSpec { out_features: out_features.into(), bias: None })
 }
 
+fn size_of(size: usize) -> AdaptiveSpec {
+    AdaptiveSpec { output_size: AdaptiveAxes::One(AdaptiveAxis::Size(size)) }
+}
+
 fn average_to(size: usize) -> LayerSpec {
-    LayerSpec::AdaptiveAvgPool2d(AdaptiveSpec { output_size: Axes::One(size) })
+    LayerSpec::AdaptiveAvgPool2d(size_of(size))
 }
 
 /// Convolution without bias, normalisation, ReLU.
@@ -204,7 +205,7 @@ fn small_1d(model: &mut Architecture) {
         };
         [LayerSpec::Conv1d(spec), LayerSpec::BatchNorm1d(NormSpec::default()), relu()]
     };
-    let pool = || LayerSpec::MaxPool1d(window(2, None));
+    let pool = || LayerSpec::MaxPool1d(MaxPoolSpec::new(Axes::One(2)));
     model.backbone.extend(conv_norm_relu(16, 7, Some(2)));
     model.backbone.extend(conv_norm_relu(32, 5, None));
     model.backbone.push(pool());
@@ -212,8 +213,7 @@ fn small_1d(model: &mut Architecture) {
     model.backbone.push(pool());
     model.backbone.extend(conv_norm_relu(64, 5, None));
     model.backbone.extend(conv_norm_relu(64, 5, None));
-    let average = LayerSpec::AdaptiveAvgPool1d(AdaptiveSpec { output_size: Axes::One(1) });
-    model.head = vec![average, flatten(), linear(None)];
+    model.head = vec![LayerSpec::AdaptiveAvgPool1d(size_of(1)), flatten(), linear(None)];
 }
 
 /// And over time and space. Frames halve at once; time stays as long as it is, for few frames are usual.
@@ -228,8 +228,7 @@ fn small_3d(model: &mut Architecture) {
         padding: Some(PaddingSpec::Axes(Axes::Each(vec![1, 2, 2]))),
         ..conv(0, 3, 1)
     };
-    let pool =
-        || LayerSpec::MaxPool3d(PoolSpec { kernel_size: Axes::Each(vec![1, 2, 2]), ..window(2, None) });
+    let pool = || LayerSpec::MaxPool3d(MaxPoolSpec::new(Axes::Each(vec![1, 2, 2])));
     model.backbone.extend(conv_norm_relu(8, first));
     model.backbone.extend(conv_norm_relu(16, conv(0, 3, 1)));
     model.backbone.push(pool());
@@ -237,8 +236,7 @@ fn small_3d(model: &mut Architecture) {
     model.backbone.push(pool());
     model.backbone.extend(conv_norm_relu(64, conv(0, 3, 1)));
     model.backbone.extend(conv_norm_relu(64, conv(0, 3, 1)));
-    let average = LayerSpec::AdaptiveAvgPool3d(AdaptiveSpec { output_size: Axes::One(1) });
-    model.head = vec![average, flatten(), linear(None)];
+    model.head = vec![LayerSpec::AdaptiveAvgPool3d(size_of(1)), flatten(), linear(None)];
 }
 
 /// 784-256-128-10 with ReLU between.

@@ -1,6 +1,6 @@
 //! What an architecture builds.
 
-use rasgo_core::{Result, Tensor};
+use rasgo_core::{Result, Tensor, scope};
 
 use super::Architecture;
 use crate::nn::{Module, ModuleExt, Sequential, Visitable, Visitor, VisitorMut};
@@ -79,6 +79,7 @@ impl Network {
 
 impl Module for Network {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
+        let _site = scope::enter_container();
         let x = self.backbone.forward(x.to_channels_last())?;
         self.head.forward(self.neck.forward(x)?)
     }

@@ -1,0 +1,141 @@
+//! The convolution.
+
+use rasgo_kernels::conv;
+
+use super::super::linear::ColumnSums;
+use super::super::{AXES, expect_float, expect_sizes, expect_window, float, unary};
+use super::grad_weight::GradWeight;
+use super::transposed::Transposed;
+use super::{ConvOptions, conv_name, expect_bias, expect_cells, expect_ranks, problem};
+use crate::error::{Error, Result};
+use crate::meta::{Meta, Shape};
+use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::tensor::Tensor;
+
+/// y from x, w and, where given, b.
+#[derive(Debug, Clone)]
+pub(super) struct Conv {
+    pub(super) name: &'static str,
+    pub(super) options: ConvOptions,
+    /// The shape of y where it is known, since this is a gradient: the formula would not always give it.
+    pub(super) output: Option<Shape>,
+}
+
+/// Checks x (N, C, …) against w (O, C / groups, …) and gives the shape of y.
+fn output_shape(options: &ConvOptions, x: &Shape, weight: &Shape) -> Result<Shape> {
+    expect_ranks(x, weight)?;
+    let rank = x.len();
+    let ConvOptions { stride, padding, dilation, groups, .. } = options;
+    let (_, ic, input) = x.image();
+    let (oc, per_group, kernel) = weight.image();
+    if *groups == 0 || !ic.is_multiple_of(*groups) || !oc.is_multiple_of(*groups) {
+        return Err(Error::argument(format!(
+            "groups {groups} must divide the {ic} input channels and the {oc} output channels"
+        ))
+        .hint("give groups that divide both, or another number of channels"));
+    }
+    if ic / groups != per_group {
+        return Err(Error::shape(format!(
+            "input {x} has {ic} channels, weight {weight} wants {per_group} * {groups} groups = {}",
+            per_group.saturating_mul(*groups)
+        ))
+        .hint(format!("make the layer Conv{}d({ic}, {oc}, …)", rank - 2)));
+    }
+    let mut output = [1; 3];
+    for axis in 5 - rank..3 {
+        let (kernel, size) = (kernel[axis], input[axis]);
+        expect_window(AXES[axis], kernel, stride[axis], dilation[axis])?;
+        let (before, after) = padding[axis];
+        expect_sizes(AXES[axis], &[size, kernel, stride[axis], dilation[axis], before, after])?;
+        expect_cells(x, axis, size)?;
+        let span = dilation[axis] * (kernel - 1) + 1;
+        let padded = size + before + after;
+        if padded < span {
+            return Err(Error::shape(format!(
+                "the kernel spans {span} = {} * ({kernel} - 1) + 1 along {}, the padded input only {padded} = {size} + {before} + {after}",
+                dilation[axis], AXES[axis]
+            ))
+            .hint(format!("padding of {} would do, or a smaller kernel", span.saturating_sub(size).div_ceil(2))));
+        }
+        output[axis] = (padded - span) / stride[axis] + 1;
+    }
+    Ok([x[0], oc].into_iter().chain(output[5 - rank..].iter().copied()).collect())
+}
+
+impl Op for Conv {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
+        let dtype = expect_float(inputs)?;
+        let shape = match &self.output {
+            Some(shape) => shape.clone(),
+            None => output_shape(&self.options, &inputs[0].shape, &inputs[1].shape)?,
+        };
+        expect_bias(inputs.get(2), shape[1])?;
+        Ok(Metas::from_iter([Meta::channels_last(shape, dtype)]))
+    }
+
+    fn layout(&self) -> LayoutRule {
+        LayoutRule::ChannelsLast(Mask::of(&[0]))
+    }
+
+    fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
+        let (x, w, y) = (&inputs[0].meta().shape, &inputs[1].meta().shape, &outputs[0].meta().shape);
+        let p = problem(&self.options, x, w, y);
+        float!(inputs[0].meta().dtype, T => {
+            let bias = inputs.get(2).map(|bias| bias.values::<T>());
+            let (x, w) = (inputs[0].values::<T>(), inputs[1].values::<T>());
+            let packed = inputs[1].packed(|w| conv::pack_weight(&p, w));
+            conv::forward(&p, x, w, packed, bias, self.options.relu, outputs[0].values::<T>());
+        });
+    }
+
+    fn saves(&self) -> Saves {
+        // The sign of y is the mask of its own relu.
+        let outputs = if self.options.relu { Mask::of(&[0]) } else { Mask::NONE };
+        Saves { inputs: Mask::of(&[0, 1]), outputs }
+    }
+
+    fn grad(&self, mut saved: Saved, mut dy: Grads, needs: Mask) -> Result<Grads> {
+        let mut dy = dy[0].take().expect("one output");
+        if self.options.relu {
+            dy = unary::relu_grad(saved.output(0), dy)?;
+        }
+        let (name, options) = (self.name, ConvOptions { relu: false, ..self.options.clone() });
+        let (x, w) = (saved.input(0), saved.input(1));
+        let dw = needs.has(1).then(|| {
+            let op = GradWeight { name, options: options.clone(), weight: w.shape().clone() };
+            apply(op, [x.clone(), dy.clone()])
+        });
+        let db = needs.has(2).then(|| apply(ColumnSums, [dy.clone()]));
+        let dx = needs.has(0).then(|| apply(Transposed::to(name, options, x.shape()), [dy, w]));
+        Ok(Grads::from_iter([dx.transpose()?, dw.transpose()?, db.transpose()?]))
+    }
+
+    fn multiply_adds(&self, inputs: &[Meta], outputs: &[Meta]) -> u64 {
+        let taps: usize = inputs[1].shape[1..].iter().product();
+        (outputs[0].shape.elements() as u64).saturating_mul(taps as u64)
+    }
+}
+
+impl Tensor {
+    /// Convolution of (N, C, …) with a weight of (O, C / groups, …) and a bias of (O); see the module for the formula.
+    /// One spatial axis is conv1d, two are conv2d, three conv3d.
+    ///
+    /// ```
+    /// # use rasgo_core::{Tensor, ops::ConvOptions};
+    /// let x = Tensor::ones([1, 1, 6, 6], rasgo_core::DType::F32)?;
+    /// let w = Tensor::ones([2, 1, 3, 3], rasgo_core::DType::F32)?;
+    /// let y = x.conv(&w, None, &ConvOptions::default())?;
+    /// assert_eq!(**y.shape(), [1, 2, 4, 4]);
+    /// # Ok::<(), rasgo_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn conv(&self, weight: &Tensor, bias: Option<&Tensor>, options: &ConvOptions) -> Result<Tensor> {
+        let name = conv_name(self.shape().len().wrapping_sub(2));
+        let op = Conv { name, options: options.clone(), output: None };
+        apply(op, [Some(self), Some(weight), bias].into_iter().flatten().cloned())
+    }
+}

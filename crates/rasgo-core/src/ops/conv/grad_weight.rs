@@ -1,0 +1,56 @@
+//! The gradient of convolutions to the weight.
+
+use rasgo_kernels::conv;
+
+use super::super::float;
+use super::forward::Conv;
+use super::transposed::Transposed;
+use super::{ConvOptions, problem};
+use crate::error::Result;
+use crate::meta::{Meta, Shape};
+use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
+
+/// dw from x and dy: every pixel adds its patch times its gradient.
+#[derive(Debug, Clone)]
+pub(super) struct GradWeight {
+    pub(super) name: &'static str,
+    pub(super) options: ConvOptions,
+    pub(super) weight: Shape,
+}
+
+impl Op for GradWeight {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
+        Ok(Metas::from_iter([Meta::plain(self.weight.clone(), inputs[0].dtype)]))
+    }
+
+    fn layout(&self) -> LayoutRule {
+        LayoutRule::ChannelsLast(Mask::of(&[0, 1]))
+    }
+
+    fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
+        let p = problem(&self.options, &inputs[0].meta().shape, &self.weight, &inputs[1].meta().shape);
+        float!(inputs[0].meta().dtype, T => {
+            conv::grad_weight(&p, inputs[0].values::<T>(), inputs[1].values::<T>(), outputs[0].values::<T>());
+        });
+    }
+
+    fn saves(&self) -> Saves {
+        Saves { inputs: Mask::of(&[0, 1]), outputs: Mask::NONE }
+    }
+
+    fn grad(&self, mut saved: Saved, mut ddw: Grads, needs: Mask) -> Result<Grads> {
+        let ddw = ddw[0].take().expect("one output");
+        let (x, dy) = (saved.input(0), saved.input(1));
+        let (name, options) = (self.name, self.options.clone());
+        let ddy = needs.has(1).then(|| {
+            let op = Conv { name, options: options.clone(), output: Some(dy.shape().clone()) };
+            apply(op, [x.clone(), ddw.clone()])
+        });
+        let dx = needs.has(0).then(|| apply(Transposed::to(name, options, x.shape()), [dy.clone(), ddw]));
+        Ok(Grads::from_iter([dx.transpose()?, ddy.transpose()?]))
+    }
+}
