@@ -2,16 +2,20 @@
 //!
 //! - [`Disk`]: every write of rasgo; a file is written whole or not at all.
 //! - [`safetensors`]: weights and other named tensors.
+//! - [`npy`] and [`npz`]: NumPy's arrays.
 //! - [`image_file`]: pictures to tensors and back.
 //! - [`Hash64`]: the hash of weights and data sets.
 
 pub mod disk;
 pub mod disk_file;
+mod element_bytes;
 mod float16;
 mod hash;
 pub mod image_file;
 mod image_pixels;
-mod little_endian;
+pub mod npy;
+mod npy_header;
+pub mod npz;
 mod picture_end;
 mod png_file;
 mod read;
@@ -23,9 +27,10 @@ pub use disk::Disk;
 pub use disk_file::FileWriter;
 pub use hash::Hash64;
 pub use image_file::{ImageOptions, ResizeRule, decode_image, read_image};
+pub use npz::Npz;
 pub use png_file::{png_bytes, write_png};
 pub use safetensors::{Loaded, weights_hash};
 
-pub(crate) use little_endian::for_each_piece;
+pub(crate) use element_bytes::for_each_piece;
 pub(crate) use read::{open_file, read_whole};
 pub(crate) use sniff::looks_like;
