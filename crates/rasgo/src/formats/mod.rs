@@ -3,7 +3,8 @@
 //! - [`Disk`]: every write of rasgo; a file is written whole or not at all.
 //! - [`safetensors`]: weights and other named tensors.
 //! - [`npy`] and [`npz`]: NumPy's arrays.
-//! - [`image_file`]: pictures to tensors and back.
+//! - [`image_file`]: pictures from files to tensors.
+//! - [`pixels`]: pictures in memory to tensors and back, by the order of their bytes.
 //! - [`Hash64`]: the hash of weights and data sets.
 
 pub mod disk;
@@ -17,11 +18,15 @@ pub mod npy;
 mod npy_header;
 pub mod npz;
 mod picture_end;
+pub mod pixels;
 mod png_file;
 mod read;
 pub mod safetensors;
 mod safetensors_header;
 mod sniff;
+
+/// The version of the `image` crate whose types [`pixels`] takes and gives.
+pub use image;
 
 pub use disk::Disk;
 pub use disk_file::FileWriter;
