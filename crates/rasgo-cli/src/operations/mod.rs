@@ -59,11 +59,11 @@ pub(crate) fn all() -> Vec<Operation> {
         activation::operations(),
         conv::operations(),
         linear::operations(),
+        loss::operations(),
         pool::operations(),
         unfold::operations(),
         resize::operations(),
         algebra::operations(),
-        loss::operations(),
         norm::operations(),
     ];
     let mut all: Vec<Operation> = families.into_iter().flatten().collect();

@@ -7,7 +7,7 @@ use super::module::Module;
 use super::parameter::{LayerName, Parameter};
 use crate::init::Init;
 
-/// `y = x weight^T + bias`: (N, in) to (N, out), as `torch.nn.Linear`.
+/// `y = x weight^T + bias` along the last axis: (…, in) to (…, out), as `torch.nn.Linear`.
 #[derive(Clone, Debug, Module)]
 pub struct Linear {
     /// (out, in)

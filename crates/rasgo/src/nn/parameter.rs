@@ -58,6 +58,11 @@ impl Parameter {
         &self.shape
     }
 
+    /// What its random numbers follow from.
+    pub(crate) fn key(&self) -> Key {
+        self.key
+    }
+
     /// The values, to be used in a forward: a leaf for gradients unless the parameter is frozen.
     pub fn tensor(&self) -> Tensor {
         if SHAPE_ONLY.get() {

@@ -18,6 +18,8 @@ use crate::tensor::Tensor;
 #[derive(Debug)]
 struct Product {
     axis: usize,
+    /// Whether it is the product of all elements of a tensor.
+    whole: bool,
 }
 
 impl Product {
@@ -55,13 +57,20 @@ impl Op for Product {
     }
 
     fn saves(&self) -> Saves {
-        Saves { inputs: Mask::of(&[0]), outputs: Mask::NONE }
+        Saves { inputs: Mask::of(&[0]), outputs: Mask::of(&[0]) }
     }
 
+    /// As PyTorch: by division where nothing is 0, which also decides what a NaN or an infinity does to its neighbours.
     fn grad(&self, mut saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
-        let dy = dy[0].take().expect("one output");
-        let others = apply(Others { axis: self.axis }, [saved.input(0)])?;
-        Ok(Grads::from_iter([Some((others * dy)?)]))
+        let (x, y, dy) = (saved.input(0), saved.output(0), dy[0].take().expect("one output"));
+        let zeros = x.eq(0.0)?.sum()?.item::<i64>()?;
+        let dx = match zeros {
+            0 => (dy * y)? / x,
+            // Each factor has a 0 among the others.
+            2.. if self.whole => Tensor::zeros(x.shape().clone(), x.dtype()),
+            _ => apply(Others { axis: self.axis }, [x])? * dy,
+        };
+        Ok(Grads::from_iter([Some(dx?)]))
     }
 }
 
@@ -154,13 +163,13 @@ impl Tensor {
     pub fn prod(&self, axis: impl Into<Option<isize>>, keep: bool) -> Result<Tensor> {
         let rank = self.shape().len();
         let Some(axis) = axis.into() else {
-            let product = apply(Product { axis: 0 }, [self.flatten(0)?])?;
+            let product = apply(Product { axis: 0, whole: true }, [self.flatten(0)?])?;
             return product.reshape(vec![1; if keep { rank } else { 0 }]);
         };
         match axis_of(axis, rank.max(1)) {
             Ok(_) if rank == 0 => Ok(self.clone()),
             Ok(axis) => {
-                let op = Product { axis };
+                let op = Product { axis, whole: false };
                 let gone = op.gone(rank);
                 finish(apply(op, [self.clone()])?, &gone, keep)
             }
