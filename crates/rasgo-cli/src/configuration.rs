@@ -12,18 +12,18 @@ use crate::numbers::{above_zero, not_negative, positive, share};
 /// What `train` may be told; what is left out has its default, or that of `--config`.
 #[derive(Debug, Args)]
 pub(crate) struct Configuration {
-    /// `mnist`, or a folder of IDX files [default: mnist]
+    /// `mnist`, a folder of IDX files, or an .npz or .safetensors file with x (N, C, …) and y (N) [default: mnist]
     data: Option<String>,
     /// A configuration, as the config.toml of a run
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A model of the zoo, or a model file [default: rasgo-small]
+    /// A model of the zoo, or a model file [default: rasgo-small, -1d for sequences, -3d for video]
     #[arg(long, value_name = "NAME or FILE.toml")]
     model: Option<String>,
-    /// Passes over the training images [default: 4]
+    /// Passes over the training samples [default: 4]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     epochs: Option<u64>,
-    /// Images of one batch [default: 128]
+    /// Samples of one batch [default: 128]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = positive)]
     batch_size: Option<usize>,
     /// The peak of the learning rate [default: 0.01]
@@ -54,7 +54,7 @@ pub(crate) struct Configuration {
     /// The seed of weights, order and augmentation [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Training images held out for validation [default: a tenth, 1000 at most]
+    /// Training samples held out for validation [default: a tenth, 1000 at most]
     #[arg(long, value_name = "N")]
     held_out: Option<usize>,
 }
@@ -130,7 +130,6 @@ impl Configuration {
         }
         take!(
             data,
-            model,
             epochs,
             batch_size,
             lr,
@@ -141,6 +140,7 @@ impl Configuration {
             ema,
             seed
         );
+        config.model = self.model.clone().or(config.model);
         config.held_out = self.held_out.or(config.held_out);
         if let Some(name) = self.optimizer {
             config.optimizer = name.rule(config.optimizer);

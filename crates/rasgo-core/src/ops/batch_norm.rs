@@ -14,10 +14,11 @@ use super::pool::MaxPoolOptions;
 use super::sided::Sided;
 use super::{expect_float, float, no_second_gradient};
 use crate::error::{Error, Result};
-use crate::meta::{DType, Meta};
+use crate::meta::{DType, Meta, Shape};
 use crate::op::{
     Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply, apply_all, grad_enabled,
 };
+use crate::reach::{self, Reach, Reaches};
 use crate::tensor::Tensor;
 
 /// A max pooling of windows side by side, without padding, that follows the normalisation.
@@ -120,6 +121,13 @@ impl BatchNorm {
 impl Op for BatchNorm {
     fn name(&self) -> &'static str {
         "batch_norm"
+    }
+
+    fn reach(&self, which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        match self.pool() {
+            Some(pool) if which == 0 => reach::of_axes(&inputs[0], |axis| Reach::Window(pool.window(axis))),
+            _ => reach::by_shape(&inputs[which], output),
+        }
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {

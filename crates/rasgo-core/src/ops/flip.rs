@@ -6,8 +6,9 @@ use rasgo_kernels::movement;
 
 use super::{any, axes_of, axis_of, blocks};
 use crate::error::{Error, Result};
-use crate::meta::Meta;
+use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
+use crate::reach::{self, Reaches};
 use crate::tensor::Tensor;
 
 /// y[…, i, …] = x[…, size - 1 - i, …] along the axis.
@@ -34,6 +35,11 @@ impl Op for Flip {
         any!(inputs[0].meta().dtype, T => {
             movement::flip(size, inner, inputs[0].values::<T>(), outputs[0].values::<T>());
         });
+    }
+
+    fn reach(&self, _which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        let turned = |size: usize| reach::ranges(size, |o| size - 1 - o..size - o);
+        reach::along(&inputs[0], output, self.axis, turned)
     }
 
     fn grad(&self, _saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {

@@ -9,6 +9,7 @@ use super::{any, axis_of, blocks, number};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{DType, Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::reach::{self, Reaches};
 use crate::tensor::Tensor;
 
 /// Checks an index's dtype, and its values where it has them, against the axis that it points into.
@@ -83,6 +84,10 @@ impl Op for IndexSelect {
         });
     }
 
+    fn reach(&self, which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        reach::whole_axis(&inputs[which], output, self.axis)
+    }
+
     fn saves(&self) -> Saves {
         Saves { inputs: Mask::of(&[1]), outputs: Mask::NONE }
     }
@@ -140,6 +145,13 @@ impl Op for IndexAdd {
         });
     }
 
+    fn reach(&self, which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        match which {
+            0 => reach::by_shape(&inputs[0], output),
+            _ => reach::whole_axis(&inputs[which], output, self.axis),
+        }
+    }
+
     fn saves(&self) -> Saves {
         Saves { inputs: Mask::of(&[1]), outputs: Mask::NONE }
     }
@@ -180,6 +192,10 @@ impl Op for Gather {
             let (x, index) = (inputs[0].values::<T>(), inputs[1].values::<i64>());
             movement::gather(size, rows, inner, x, index, outputs[0].values::<T>());
         });
+    }
+
+    fn reach(&self, which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        reach::whole_axis(&inputs[which], output, self.axis)
     }
 
     fn saves(&self) -> Saves {
@@ -235,6 +251,13 @@ impl Op for Scatter {
                 movement::scatter(size, rows, inner, index, src, dst, |_, x| x);
             }
         });
+    }
+
+    fn reach(&self, which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        match which {
+            0 => reach::by_shape(&inputs[0], output),
+            _ => reach::whole_axis(&inputs[which], output, self.axis),
+        }
     }
 
     fn saves(&self) -> Saves {

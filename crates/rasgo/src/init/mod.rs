@@ -297,7 +297,7 @@ mod tests {
             (Nonlinearity::Sigmoid, 1.0),
             (Nonlinearity::Tanh, 5.0 / 3.0),
             (Nonlinearity::Relu, std::f64::consts::SQRT_2),
-            (Nonlinearity::LeakyRelu(0.01), 1.414_142_849_792_894_4),
+            (Nonlinearity::LeakyRelu(0.01), 1.414_142_857_0),
             (Nonlinearity::Selu, 0.75),
         ];
         for (nonlinearity, expected) in gains {

@@ -127,7 +127,7 @@ impl<const D: usize> BatchNorm<D> {
 
 impl<const D: usize> Module for BatchNorm<D> {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(None, || self.normalize(&x, false, None))
+        self.name.run(|| self.normalize(&x, false, None))
     }
 
     fn kind(&self) -> Kind<'_> {

@@ -41,7 +41,7 @@ impl Linear {
 
 impl Module for Linear {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(None, || {
+        self.name.run(|| {
             let bias = self.bias.as_ref().map(Parameter::tensor);
             x.linear(&self.weight.tensor(), bias.as_ref())
         })

@@ -9,8 +9,9 @@ use super::super::broadcast::memory_sizes;
 use super::super::{axis_of, blocks, expect_numbers, no_second_gradient, number};
 use super::{finish, kept_shape, memory_marks};
 use crate::error::Result;
-use crate::meta::Meta;
+use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::reach::{self, Reaches};
 use crate::tensor::Tensor;
 
 /// y = the product of x along the axis, which stays with size 1.
@@ -49,6 +50,10 @@ impl Op for Product {
             let (src, dst) = (inputs[0].values::<T>(), outputs[0].values::<T>());
             reduce::fold_axes(&sizes, &gone, src, dst, T::UNIT, T::times);
         });
+    }
+
+    fn reach(&self, which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        reach::whole_axis(&inputs[which], output, self.axis)
     }
 
     fn saves(&self) -> Saves {
@@ -95,6 +100,10 @@ impl Op for Others {
         });
     }
 
+    fn reach(&self, which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        reach::whole_axis(&inputs[which], output, self.axis)
+    }
+
     fn grad(&self, _saved: Saved, _dy: Grads, _needs: Mask) -> Result<Grads> {
         Err(no_second_gradient())
     }
@@ -127,6 +136,11 @@ impl Op for CumSum {
             let (src, dst) = (inputs[0].values::<T>(), outputs[0].values::<T>());
             reduce::cumsum(size, inner, self.reverse, src, dst);
         });
+    }
+
+    fn reach(&self, _which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        let summed = |size: usize| reach::ranges(size, |o| if self.reverse { o..size } else { 0..o + 1 });
+        reach::along(&inputs[0], output, self.axis, summed)
     }
 
     fn grad(&self, _saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
