@@ -106,7 +106,9 @@ def binary(draw, name):
         x.flat[0] = draw.choice([1.5, -0.1, float("nan")])
     inputs, constants = {"input": x, "target": target}, ("weight", "pos_weight")
     if logits and draw.flag(0.1):
-        inputs["input"] = draw.odd(x)
+        # Not at -inf: there PyTorch's (1 - t) x + ln(1 + e^-x) is -inf + inf, though the loss is infinite for t above 0.
+        odd = draw.odd(x)
+        inputs["input"] = np.where(odd == -np.inf, np.inf, odd)
     if draw.flag(0.3):
         inputs["weight"] = weight_of(draw, shape)
     if logits and draw.flag(0.4):

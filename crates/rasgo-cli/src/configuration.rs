@@ -12,24 +12,25 @@ use crate::numbers::{above_zero, not_negative, positive, share};
 /// What `train` may be told; what is left out has its default, or that of `--config`.
 #[derive(Debug, Args)]
 pub(crate) struct Configuration {
-    /// `mnist`, or a folder of IDX files [default: mnist]
+    /// `mnist`, a folder of IDX files, or an .npz or .safetensors file with x (N, C, …) and y (N) [default: mnist]
     data: Option<String>,
     /// A configuration, as the config.toml of a run
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A model of the zoo, or a model file [default: rasgo-small]
+    /// A model of the zoo, or a model file [default: rasgo-small, -1d for sequences, -3d for video]
     #[arg(long, value_name = "NAME or FILE.toml")]
     model: Option<String>,
-    /// Passes over the training images [default: 4]
+    /// Passes over the training samples [default: 4]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     epochs: Option<u64>,
-    /// Images of one batch [default: 128]
+    /// Samples of one batch [default: 128]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = positive)]
     batch_size: Option<usize>,
     /// The peak of the learning rate [default: 0.01]
     #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = above_zero)]
     lr: Option<f64>,
-    /// The update rule: sgd (momentum 0.9, Nesterov), adam or adamw [default: adamw]
+    /// The update rule: sgd (momentum 0.9, Nesterov), adam, adamw, rmsprop, or muon for filters and matrices with adamw for
+    /// the rest [default: adamw]
     #[arg(long, value_name = "NAME")]
     optimizer: Option<OptimizerName>,
     /// How the learning rate goes over the run [default: one-cycle]
@@ -53,7 +54,7 @@ pub(crate) struct Configuration {
     /// The seed of weights, order and augmentation [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Training images held out for validation [default: a tenth, 1000 at most]
+    /// Training samples held out for validation [default: a tenth, 1000 at most]
     #[arg(long, value_name = "N")]
     held_out: Option<usize>,
 }
@@ -63,20 +64,31 @@ enum OptimizerName {
     Sgd,
     Adam,
     Adamw,
+    Rmsprop,
+    Muon,
 }
 
 impl OptimizerName {
     /// The rule of that name; the numbers are those of the rule before, where it has them.
     fn rule(self, before: Rule) -> Rule {
         let (betas, eps) = match before {
-            Rule::Adam { betas, eps } | Rule::AdamW { betas, eps } => (betas, eps),
+            Rule::Adam { betas, eps, .. }
+            | Rule::AdamW { betas, eps, .. }
+            | Rule::Muon { betas, eps, .. } => (betas, eps),
             _ => ((0.9, 0.999), 1e-8),
         };
+        let amsgrad = matches!(before, Rule::Adam { amsgrad: true, .. } | Rule::AdamW { amsgrad: true, .. });
         match (self, before) {
-            (OptimizerName::Sgd, Rule::Sgd { .. }) => before,
-            (OptimizerName::Sgd, _) => Rule::Sgd { momentum: 0.9, nesterov: true },
-            (OptimizerName::Adam, _) => Rule::Adam { betas, eps },
-            (OptimizerName::Adamw, _) => Rule::AdamW { betas, eps },
+            (OptimizerName::Sgd, Rule::Sgd { .. })
+            | (OptimizerName::Rmsprop, Rule::RmsProp { .. })
+            | (OptimizerName::Muon, Rule::Muon { .. }) => before,
+            (OptimizerName::Sgd, _) => Rule::Sgd { momentum: 0.9, dampening: 0.0, nesterov: true },
+            (OptimizerName::Adam, _) => Rule::Adam { betas, eps, amsgrad },
+            (OptimizerName::Adamw, _) => Rule::AdamW { betas, eps, amsgrad },
+            (OptimizerName::Rmsprop, _) => {
+                Rule::RmsProp { alpha: 0.99, eps: 1e-8, momentum: 0.0, centered: false }
+            }
+            (OptimizerName::Muon, _) => Rule::Muon { momentum: 0.95, nesterov: true, betas, eps },
         }
     }
 }
@@ -118,7 +130,6 @@ impl Configuration {
         }
         take!(
             data,
-            model,
             epochs,
             batch_size,
             lr,
@@ -129,6 +140,7 @@ impl Configuration {
             ema,
             seed
         );
+        config.model = self.model.clone().or(config.model);
         config.held_out = self.held_out.or(config.held_out);
         if let Some(name) = self.optimizer {
             config.optimizer = name.rule(config.optimizer);

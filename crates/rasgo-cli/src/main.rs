@@ -8,13 +8,14 @@ mod numbers;
 mod operations;
 mod plot;
 mod report;
+mod sample_picture;
 mod terminal;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-/// Trains convolutional networks on images, and runs them.
+/// Trains convolutional networks on images, sequences and video, and runs them.
 #[derive(Debug, Parser)]
 #[command(name = "rasgo", version, max_term_width = 100, arg_required_else_help = true)]
 struct Cli {

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use base64::Engine;
-use rasgo::data::{self, Dataset};
-use rasgo::formats::{Disk, png_bytes};
-use rasgo::train::{EpochMetrics, Evaluation, Outcome, SavedModel, TrainConfig};
-use rasgo::{Error, Result};
+use rasgo::data::{self, Dataset, samples_called};
+use rasgo::formats::Disk;
+use rasgo::train::{AugmentConfig, EpochMetrics, Evaluation, Outcome, SavedModel, TrainConfig};
+use rasgo::{Error, Result, zoo};
 
 use crate::commands::evaluate_on;
 use crate::plot::{Curve, plot};
+use crate::sample_picture::sample_picture;
 use crate::terminal::whole;
 
 const STYLE: &str = "
@@ -21,8 +21,12 @@ th { color: #777 }
 .plots { display: flex; flex-wrap: wrap; gap: 1em 2em }
 .confusion td { min-width: 1.6em; border: 1px solid #fff }
 .mistakes { display: flex; flex-wrap: wrap; gap: 1em }
-figure { margin: 0; width: 104px; font-size: 12px; line-height: 1.3 }
-figure img { width: 104px; image-rendering: pixelated; background: #eee }
+figure { margin: 0; min-width: 104px; font-size: 12px; line-height: 1.3 }
+figcaption { width: 0; min-width: 100% }
+img { image-rendering: pixelated; background: #eee }
+.picture { width: 104px }
+.strip { height: 72px; max-width: 100% }
+.series { display: block; width: 208px; background: #f5f5f5 }
 pre { background: #f5f5f5; padding: 1em; overflow-x: auto }
 .note { color: #777; max-width: 48em }
 ";
@@ -32,14 +36,16 @@ pub(crate) fn write(outcome: &Outcome) -> Result<()> {
     let folder = &outcome.folder;
     let config = TrainConfig::read(folder.join("config.toml"))?;
     let lines = metrics(&folder.join("metrics.jsonl"))?;
-    let mut page = head(&config, &lines);
-    if let Some(data) = data::open(&config.data)?.test {
+    let splits = data::open(&config.data)?;
+    let samples = samples_called(splits.train.shape());
+    let mut page = head(&config, &lines, samples);
+    if let Some(data) = splits.test {
         let evaluation = match &outcome.test {
             Some(evaluation) => evaluation,
             None => &evaluate_on(&SavedModel::load(folder)?, data.clone())?,
         };
-        page += &confusion(data.classes(), evaluation);
-        page += &mistakes(&*data, evaluation)?;
+        page += &confusion(data.classes(), evaluation, samples);
+        page += &mistakes(&*data, evaluation, samples)?;
     }
     page += &format!("<h2>Configuration</h2><pre>{}</pre>", escape(&config.to_toml()));
     Disk::default().write_whole(folder.join("report.html"), |file| file.put(page.as_bytes()))
@@ -58,8 +64,9 @@ fn percent(value: f64) -> String {
     format!("{:.2} %", 100.0 * value)
 }
 
-fn head(config: &TrainConfig, lines: &[EpochMetrics]) -> String {
-    let title = format!("{} on {}", escape(&config.model), escape(&config.data));
+fn head(config: &TrainConfig, lines: &[EpochMetrics], samples: &str) -> String {
+    let model = config.model.as_deref().unwrap_or(zoo::DEFAULT);
+    let title = format!("{} on {}", escape(model), escape(&config.data));
     let dash = || "–".to_string();
     let rows: String = lines
         .iter()
@@ -83,24 +90,29 @@ fn head(config: &TrainConfig, lines: &[EpochMetrics]) -> String {
         "loss by epoch",
         &[Curve::new("training", "#c0392b", &training), Curve::new("held out", "#2c6fbb", &held_out)],
     );
-    let accuracy =
-        plot("accuracy by epoch, %, held-out images", &[Curve::new("held out", "#2c6fbb", &accuracy)]);
-    let result = lines
-        .last()
-        .and_then(|m| m.test_accuracy)
-        .map_or(String::new(), |accuracy| format!("<p><b>{}</b> of the test images.</p>", percent(accuracy)));
+    let accuracy = plot(
+        &format!("accuracy by epoch, %, held-out {samples}"),
+        &[Curve::new("held out", "#2c6fbb", &accuracy)],
+    );
+    let augmented = match config.augment {
+        Some(augment) if augment != AugmentConfig::NONE => "is of augmented images and ",
+        _ => "",
+    };
+    let result = lines.last().and_then(|m| m.test_accuracy).map_or(String::new(), |accuracy| {
+        format!("<p><b>{}</b> of the test {samples}.</p>", percent(accuracy))
+    });
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>\
          <h1>{title}</h1>{result}<div class=plots>{loss}{accuracy}</div>\
-         <p class=note>The training loss is of augmented images and counts label smoothing ({}); the held-out loss has \
-         neither, so it may well be the lower one.</p>\
-         <table><tr><th>epoch<th>training loss<th>held-out loss<th>held out<th>test<th>images/s<th>seconds{rows}</table>",
+         <p class=note>The training loss {augmented}counts label smoothing ({}); the held-out loss does not, so it may well be \
+         the lower one.</p>\
+         <table><tr><th>epoch<th>training loss<th>held-out loss<th>held out<th>test<th>{samples}/s<th>seconds{rows}</table>",
         config.label_smoothing
     )
 }
 
 /// A row for each class, a column for each prediction; the darker, the larger a share of the class.
-fn confusion(classes: &[String], evaluation: &Evaluation) -> String {
+fn confusion(classes: &[String], evaluation: &Evaluation, samples: &str) -> String {
     let name = |class: usize| escape(&classes[class]);
     let head: String = (0..classes.len()).map(|class| format!("<th>{}", name(class))).collect();
     let mut rows = String::new();
@@ -121,20 +133,16 @@ fn confusion(classes: &[String], evaluation: &Evaluation) -> String {
         rows += &format!("<td>{}", percent(evaluation.recall(class)));
     }
     format!(
-        "<h2>Test images: class by row, prediction by column</h2>\
+        "<h2>Test {samples}: class by row, prediction by column</h2>\
          <table class=confusion><tr><th>{head}<th>found{rows}</table>"
     )
 }
 
-/// The pictures that the network was surest of, and wrong.
-fn mistakes(data: &dyn Dataset, evaluation: &Evaluation) -> Result<String> {
+/// The samples that the network was surest of, and wrong.
+fn mistakes(data: &dyn Dataset, evaluation: &Evaluation, samples: &str) -> Result<String> {
     let mut figures = String::new();
     for mistake in &evaluation.mistakes {
-        // What is no picture (a series, a volume) has a caption only.
-        let picture = png_bytes(&data.get(mistake.index)?.input).map_or(String::new(), |png| {
-            let text = base64::engine::general_purpose::STANDARD.encode(png);
-            format!("<img alt='' src='data:image/png;base64,{text}'>")
-        });
+        let picture = sample_picture(&data.get(mistake.index)?.input)?;
         figures += &format!(
             "<figure>{picture}<figcaption><b>{}</b>, taken for <b>{}</b> at {:.0} %<br>{}</figcaption></figure>",
             escape(&data.classes()[mistake.class]),
@@ -144,7 +152,7 @@ fn mistakes(data: &dyn Dataset, evaluation: &Evaluation) -> Result<String> {
         );
     }
     Ok(match figures.is_empty() {
-        true => "<h2>No mistake on the test images</h2>".to_string(),
+        true => format!("<h2>No mistake on the test {samples}</h2>"),
         false => format!("<h2>The surest mistakes</h2><div class=mistakes>{figures}</div>"),
     })
 }

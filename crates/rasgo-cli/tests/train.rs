@@ -1,10 +1,14 @@
 //! The command on a small data set in IDX files: bits, resume, and what it refuses.
 
+mod command;
+
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::time::Duration;
+
+use command::{Case, as_str, error_of, hash, rasgo, refused, run};
 
 /// Bars whose direction is the class, at places and strengths that follow from a counter.
 fn write_data(folder: &Path) {
@@ -31,27 +35,6 @@ fn write_data(folder: &Path) {
     }
 }
 
-fn rasgo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rasgo"));
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-fn run(arguments: &[&str]) -> Output {
-    rasgo(arguments).output().unwrap()
-}
-
-fn error_of(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// The hash of the last line of a run's metrics.
-fn hash(run: &Path) -> String {
-    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    let (_, rest) = text.trim().rsplit_once("\"weights_hash\":\"").unwrap();
-    rest[..16].to_string()
-}
-
 struct Place {
     folder: tempfile::TempDir,
 }
@@ -75,10 +58,6 @@ impl Place {
         all.push(self.path(name));
         all
     }
-}
-
-fn as_str(arguments: &[String]) -> Vec<&str> {
-    arguments.iter().map(String::as_str).collect()
 }
 
 #[test]
@@ -177,19 +156,33 @@ fn options_train_as_they_say_and_the_report_is_written() {
     assert_eq!(hash(Path::new(&place.path("again"))), hash(Path::new(&place.path("options"))));
 }
 
-/// A case for [`refused`]: arguments, exit code, what the error says.
-type Case<'a> = (&'a [&'a str], i32, &'a str);
-
-fn refused(cases: &[Case<'_>], out: &str) {
-    for (arguments, code, expected) in cases {
-        let output = run(arguments);
-        let error = error_of(&output);
-        assert_eq!(output.status.code(), Some(*code), "{arguments:?}: {error}");
-        assert!(error.contains(expected) && !error.contains("panicked"), "{arguments:?}: {error}");
-        assert!(!Path::new(out).exists(), "{arguments:?} made the run folder");
-        if *code == 1 {
-            assert!(error.lines().count() <= 2, "{arguments:?}: one line and a hint, not\n{error}");
+#[test]
+fn every_optimizer_trains_and_leaves_its_numbers_in_the_configuration() {
+    let place = Place::new();
+    for (name, parts) in [
+        ("rmsprop", ["name = \"rmsprop\"", "alpha = 0.99"]),
+        // The betas are those of the default, AdamW.
+        ("muon", ["name = \"muon\"", "betas = [0.9, 0.99]"]),
+    ] {
+        let mut arguments = place.train(name);
+        arguments.extend(["--optimizer", name, "--lr", "0.003"].map(String::from));
+        let output = run(&as_str(&arguments));
+        assert!(output.status.success(), "{}", error_of(&output));
+        let path = Path::new(&place.path(name)).join("config.toml");
+        let config = fs::read_to_string(&path).unwrap();
+        for part in parts {
+            assert!(config.contains(part), "{part}: {config}");
         }
+        // A number that the rule does not have.
+        let wrong = config.replace("[optimizer]\n", "[optimizer]\ndampening = 0.1\n");
+        let (file, out) = (place.path("wrong.toml"), place.path("wrong"));
+        fs::write(&file, wrong).unwrap();
+        let output = run(&["train", "--config", &file, "--out", &out]);
+        assert!(
+            output.status.code() == Some(1) && error_of(&output).contains("dampening"),
+            "{}",
+            error_of(&output)
+        );
     }
 }
 

@@ -150,6 +150,12 @@ fn run(root: &Tensor, seed: Tensor, wanted: &[&Tensor], create_graph: bool) -> R
             .hint("call .requires_grad() on an input, and do not run the forward inside no_grad")
             .at(std::panic::Location::caller()));
     };
+    if root.is_shape_only() {
+        return Err(Error::new(ErrorKind::State, "a tensor without values has no gradient")
+            .op("backward")
+            .hint("run the forward on a tensor with values")
+            .at(std::panic::Location::caller()));
+    }
     let wanted: std::collections::HashSet<(u64, usize)> =
         wanted.iter().filter_map(|tensor| Some(tensor.origin.as_ref()?.key())).collect();
     let mut result = Gradients::default();

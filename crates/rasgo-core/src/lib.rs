@@ -11,6 +11,7 @@ mod meta;
 pub mod op;
 pub mod ops;
 pub mod random;
+pub mod reach;
 mod record;
 pub mod scope;
 mod tensor;

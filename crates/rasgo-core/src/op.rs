@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 use crate::counters::{count_copy, count_layout_copy};
 use crate::error::{Error, Result};
 use crate::meta::{Element, Layout, Meta, Shape};
+use crate::reach::{self, Reaches};
 use crate::record::{Origin, Record, SavedValues};
 use crate::scope;
 use crate::tensor::{Storage, Tensor, Value};
@@ -97,6 +98,11 @@ pub trait Op: Debug + Send + Sync + 'static {
     }
     /// The gradients of the inputs that `needs` names, as calls of ops, so that gradients have gradients.
     fn grad(&self, saved: Saved, dy: Grads, needs: Mask) -> Result<Grads>;
+    /// Which cells of input `which` a cell of the output reads, for each of that input's spatial axes: for coverage and
+    /// receptive fields.
+    fn reach(&self, which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        reach::by_shape(&inputs[which], output)
+    }
     /// Multiply-adds, for reports.
     fn multiply_adds(&self, _inputs: &[Meta], _outputs: &[Meta]) -> u64 {
         0
@@ -217,20 +223,7 @@ pub enum Event {
         kind: &'static str,
         /// What came out.
         output: Tensor,
-        /// The window that it slid over its input, if any.
-        window: Option<Window>,
     },
-}
-
-/// A sliding window over the spatial axes, for receptive fields.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Cells of the window for each axis; `None` is the whole axis.
-    pub kernel: Option<[usize; 3]>,
-    /// Step for each axis.
-    pub stride: [usize; 3],
-    /// Distance of the window's cells for each axis.
-    pub dilation: [usize; 3],
 }
 
 type Observer = Rc<RefCell<dyn FnMut(Event)>>;
@@ -344,18 +337,17 @@ fn run(
         output: outputs[0].clone(),
         multiply_adds: op.multiply_adds(&metas, &outputs),
     });
-    if shape_only {
-        return Ok(outputs.into_iter().map(Tensor::shape_only_from).collect());
-    }
     let needs_grad = grad_enabled() && inputs.iter().any(Tensor::needs_grad);
-    let saves = if needs_grad { op.saves() } else { Saves::default() };
+    // Without values a record holds the way that they would take, and nothing for a gradient.
+    let saves = if needs_grad && !shape_only { op.saves() } else { Saves::default() };
     let edges: SmallVec<[Option<Origin>; 4]> = inputs.iter().map(|tensor| tensor.origin.clone()).collect();
     let mut saved = SavedValues::default();
     if needs_grad {
         saved.inputs =
             inputs.iter().enumerate().map(|(i, x)| saves.inputs.has(i).then(|| x.detach())).collect();
     }
-    let values = match op.view(&metas) {
+    let values: SmallVec<[Tensor; 4]> = match op.view(&metas) {
+        _ if shape_only => outputs.into_iter().map(Tensor::shape_only_from).collect(),
         Some(start) => SmallVec::from_iter([inputs.swap_remove(0).window(outputs[0].clone(), start)]),
         None => compute(&*op, inputs, outputs),
     };
@@ -466,13 +458,14 @@ pub(crate) fn to_layout(tensor: Tensor, layout: Layout) -> Tensor {
     if *tensor.meta() == wanted {
         return tensor;
     }
-    if tensor.is_shape_only() {
-        return Tensor::shape_only_from(wanted);
-    }
-    count_layout_copy();
     // A change of layout is not an operation: the logical values and so the gradients are the same.
     let origin = tensor.origin.clone();
-    let mut result = crate::tensor::copy_to_layout(&tensor, wanted);
+    let mut result = if tensor.is_shape_only() {
+        Tensor::shape_only_from(wanted)
+    } else {
+        count_layout_copy();
+        crate::tensor::copy_to_layout(&tensor, wanted)
+    };
     result.origin = origin;
     result
 }

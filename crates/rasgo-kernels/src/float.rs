@@ -8,8 +8,8 @@ use crate::transcendental as fast;
 /// `f32` (fast) or `f64` (for checking gradients).
 ///
 /// The transcendental functions come from the `libm` crate, which is the same code on every platform; the
-/// platform's own would make weights depend on the machine's C library. For `f32`, `exp`, `exp_m1`, `tanh`, `erf`
-/// and `normal_cdf` are polynomials of our own, which vectorise; their errors are a few units of the last place.
+/// platform's own would make weights depend on the machine's C library. For `f32`, `exp`, `exp_m1`, `tanh` and
+/// `normal_cdf` are polynomials of our own, which vectorise; their errors are a few units of the last place.
 pub trait Float:
     Copy
     + Default
@@ -214,7 +214,7 @@ float!(
     libm::logf,
     libm::log1pf,
     fast::tanh,
-    fast::erf,
+    libm::erff,
     fast::normal_cdf,
     fast::half_tanh,
     libm::powf,

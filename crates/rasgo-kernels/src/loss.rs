@@ -86,8 +86,8 @@ pub fn pair<T: Float + Element>(
             Part::TargetTarget => to.apply(|_, _| zero),
         },
         PairLoss::Probability => {
-            // Both bounds are PyTorch's; the derivative for the target has none.
-            let (least, eps) = (T::from_f64(-100.0), T::from_f64(1e-12));
+            // Both bounds are PyTorch's, the second a float32 there; the derivative for the target has none.
+            let (least, eps) = (T::from_f64(-100.0), T::from_f64(f64::from(1e-12f32)));
             match part {
                 Part::Value => {
                     to.apply(|x, t| (t - one) * (-x).ln_1p().max(least) - t * x.ln().max(least));
@@ -106,7 +106,7 @@ pub fn pair<T: Float + Element>(
             Part::Value => to.apply(|x, t| (if t == zero { zero } else { t * t.ln() }) - t * x),
             Part::Input => to.apply(|_, t| -t),
             // At 0 the derivative does not exist; it is NaN, as in PyTorch.
-            Part::Target => to.apply(|x, t| if t == zero { T::from_f64(f64::NAN) } else { t.ln() + one - x }),
+            Part::Target => to.apply(|x, t| if t == zero { T::NAN } else { t.ln() + one - x }),
             Part::InputInput => to.apply(|_, _| zero),
             Part::InputTarget => to.apply(|_, _| -one),
             Part::TargetTarget => to.apply(|_, t| one / t),
@@ -263,7 +263,8 @@ mod tests {
         check(PairLoss::LogitNegative, Part::Input, [0.0, 0.0, nan, 1.0, 0.0]);
         let (x, t) = ([0.0, 1.0, 0.0], [0.0, 0.0, 1.0]);
         assert_eq!(run(PairLoss::Probability, Part::Value, &x, &t), [0.0, 100.0, 100.0]);
-        assert_eq!(run(PairLoss::Probability, Part::Input, &x, &t), [0.0, 1e12, -1e12]);
+        let most = 1.0 / f64::from(1e-12f32);
+        assert_eq!(run(PairLoss::Probability, Part::Input, &x, &t), [0.0, most, -most]);
         assert_eq!(run(PairLoss::Divergence, Part::Value, &[0.3], &[0.0]), [0.0]);
         assert!(run(PairLoss::Divergence, Part::Target, &[0.3], &[0.0])[0].is_nan());
     }

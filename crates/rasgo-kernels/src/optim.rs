@@ -2,6 +2,10 @@
 //!
 //! The formulas are PyTorch's, in PyTorch's order. Options are f64 and are rounded once, to the parameters' type.
 
+mod muon;
+
+pub use muon::{Muon, muon};
+
 use crate::buffer::Element;
 use crate::elementwise::{Binary, Side, with_number_in_place};
 use crate::isa::isa_fn;
@@ -45,6 +49,32 @@ pub struct Adam {
     pub bias_correction2: f64,
 }
 
+/// Options of [`rmsprop`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RmsProp {
+    /// Learning rate.
+    pub lr: f64,
+    /// Decay of the mean of squared gradients, and of the mean of gradients.
+    pub alpha: f64,
+    /// Added to the root.
+    pub eps: f64,
+    /// Factor of the parameter that is added to its gradient.
+    pub weight_decay: f64,
+    /// Share of the last step that is kept.
+    pub momentum: f64,
+}
+
+/// What [`rmsprop`] keeps of a parameter.
+#[derive(Debug)]
+pub struct RmsPropState<'a, T> {
+    /// The mean of squared gradients.
+    pub square: &'a mut [T],
+    /// The mean of gradients, if it is taken from the square.
+    pub mean: Option<&'a mut [T]>,
+    /// The last step, if there is momentum.
+    pub step: Option<&'a mut [T]>,
+}
+
 /// `g = grad + weight_decay * p; v = momentum * v + (1 - dampening) * g` (`v = g` in the first step);
 /// `p -= lr * v`, or `p -= lr * (g + momentum * v)` with Nesterov; without a velocity `p -= lr * g`.
 pub fn sgd<T: Float>(o: &Sgd, param: &mut [T], grad: &[T], velocity: Option<&mut [T]>, first_step: bool) {
@@ -59,16 +89,46 @@ pub fn sgd<T: Float>(o: &Sgd, param: &mut [T], grad: &[T], velocity: Option<&mut
 }
 
 /// `g = grad + weight_decay * p` (coupled); `m += (g - m) * (1 - beta1); v = beta2 * v + (1 - beta2) * g^2`;
-/// `p -= lr / bias_correction1 * m / (sqrt(v) / sqrt(bias_correction2) + eps)`.
-pub fn adam<T: Float>(o: &Adam, param: &mut [T], grad: &[T], m: &mut [T], v: &mut [T]) {
+/// `p -= lr / bias_correction1 * m / (sqrt(v) / sqrt(bias_correction2) + eps)`. With `largest` (AMSGrad) the largest `v` so
+/// far takes the place of `v`.
+pub fn adam<T: Float>(
+    o: &Adam,
+    param: &mut [T],
+    grad: &[T],
+    m: &mut [T],
+    v: &mut [T],
+    largest: Option<&mut [T]>,
+) {
     let len = param.len();
     assert!(grad.len() == len && m.len() == len && v.len() == len, "all arrays have the same length");
+    assert!(largest.as_ref().is_none_or(|largest| largest.len() == len), "all arrays have the same length");
     let isa = Isa::current();
-    let v = SharedMut::new(v);
+    let (v, largest) = (SharedMut::new(v), largest.map(SharedMut::new));
     for_two(param, m, |range, p, m| {
         // SAFETY: each task has a part of its own.
         let v = unsafe { v.slice(range.start, range.len()) };
-        adam_chunk(isa, o, p, &grad[range], m, v);
+        // SAFETY: as above.
+        let largest = largest.as_ref().map(|largest| unsafe { largest.slice(range.start, range.len()) });
+        adam_chunk(isa, o, p, &grad[range], m, v, largest);
+    });
+}
+
+/// `g = grad + weight_decay * p; s = alpha * s + (1 - alpha) * g^2; d = g / (sqrt(s) + eps)`, where a mean `a` of gradients
+/// makes it `sqrt(s - a^2)`; `p -= lr * d`, or with momentum `b = momentum * b + d; p -= lr * b`.
+pub fn rmsprop<T: Float>(o: &RmsProp, param: &mut [T], grad: &[T], state: RmsPropState<'_, T>) {
+    let len = param.len();
+    let RmsPropState { square, mean, step } = state;
+    assert!(grad.len() == len && square.len() == len, "all arrays have the same length");
+    let fits = |array: &Option<&mut [T]>| array.as_ref().is_none_or(|array| array.len() == len);
+    assert!(fits(&mean) && fits(&step), "all arrays have the same length");
+    let isa = Isa::current();
+    let (mean, step) = (mean.map(SharedMut::new), step.map(SharedMut::new));
+    for_two(param, square, |range, p, square| {
+        // SAFETY: each task has a part of its own.
+        let mean = mean.as_ref().map(|mean| unsafe { mean.slice(range.start, range.len()) });
+        // SAFETY: as above.
+        let step = step.as_ref().map(|step| unsafe { step.slice(range.start, range.len()) });
+        rmsprop_chunk(isa, o, p, &grad[range], square, mean, step);
     });
 }
 
@@ -136,17 +196,60 @@ isa_fn! {
 }
 
 isa_fn! {
-    fn adam_chunk<T: Float>(o: &Adam, param: &mut [T], grad: &[T], m: &mut [T], v: &mut [T]) {
+    fn adam_chunk<T: Float>(
+        o: &Adam, param: &mut [T], grad: &[T], m: &mut [T], v: &mut [T], largest: Option<&mut [T]>,
+    ) {
         let coupled = if o.decoupled { 0.0 } else { o.weight_decay };
         let shrink = if o.decoupled { 1.0 - o.lr * o.weight_decay } else { 1.0 };
         let [coupled, shrink, beta2, eps] = [coupled, shrink, o.beta2, o.eps].map(T::from_f64);
         let [take1, take2] = [1.0 - o.beta1, 1.0 - o.beta2].map(T::from_f64);
         let [step, root] = [o.lr / o.bias_correction1, o.bias_correction2.sqrt()].map(T::from_f64);
-        for (((p, g), m), v) in param.iter_mut().zip(grad).zip(m).zip(v) {
-            let (g, shrunk) = (*g + coupled * *p, *p * shrink);
+        let means = |p: T, g: T, m: &mut T, v: &mut T| {
+            let g = g + coupled * p;
             *m += (g - *m) * take1;
             *v = *v * beta2 + take2 * g * g;
-            *p = shrunk - step * (*m / (v.sqrt() / root + eps));
+        };
+        let Some(largest) = largest else {
+            for (((p, g), m), v) in param.iter_mut().zip(grad).zip(m).zip(v) {
+                means(*p, *g, m, v);
+                *p = *p * shrink - step * (*m / (v.sqrt() / root + eps));
+            }
+            return;
+        };
+        for ((((p, g), m), v), largest) in param.iter_mut().zip(grad).zip(m).zip(v).zip(largest) {
+            means(*p, *g, m, v);
+            // A NaN stays, as PyTorch's maximum lets it.
+            *largest = if *v > *largest || v.is_nan() { *v } else { *largest };
+            *p = *p * shrink - step * (*m / (largest.sqrt() / root + eps));
+        }
+    }
+}
+
+isa_fn! {
+    fn rmsprop_chunk<T: Float>(
+        o: &RmsProp, param: &mut [T], grad: &[T], square: &mut [T], mean: Option<&mut [T]>, step: Option<&mut [T]>,
+    ) {
+        let [lr, alpha, take, eps, decay, momentum] =
+            [o.lr, o.alpha, 1.0 - o.alpha, o.eps, o.weight_decay, o.momentum].map(T::from_f64);
+        let (mut mean, mut step) = (mean, step);
+        for (i, ((p, g), square)) in param.iter_mut().zip(grad).zip(square).enumerate() {
+            let g = *g + decay * *p;
+            *square = alpha * *square + take * g * g;
+            let root = match &mut mean {
+                Some(mean) => {
+                    mean[i] += (g - mean[i]) * take;
+                    (*square - mean[i] * mean[i]).sqrt()
+                }
+                None => square.sqrt(),
+            };
+            let along = g / (root + eps);
+            *p = *p - lr * match &mut step {
+                Some(step) => {
+                    step[i] = momentum * step[i] + along;
+                    step[i]
+                }
+                None => along,
+            };
         }
     }
 }

@@ -49,6 +49,12 @@ impl Taps {
         &self.taps[self.starts[o]..self.starts[o + 1]]
     }
 
+    /// From the first to behind the last place that has a weight for this one.
+    pub fn span(&self, o: usize) -> std::ops::Range<usize> {
+        let weighted = || self.of(o).iter().filter(|(_, weight)| *weight != 0.0).map(|&(i, _)| i);
+        weighted().min().unwrap_or(0)..weighted().max().map_or(0, |last| last + 1)
+    }
+
     fn output(&self) -> usize {
         self.starts.len() - 1
     }

@@ -1,4 +1,4 @@
-//! `exp`, `expm1`, `tanh`, `erf` and the normal distribution function of f32, without branches or calls, so that loops over them vectorise.
+//! `exp`, `expm1`, `tanh` and the normal distribution function of f32, without branches or calls, so that loops over them vectorise.
 //!
 //! Sums and products only, in one fixed order and never fused, and one true division: every instruction set
 //! gives the same bits. The errors stated were measured against f64 over all or a dense part of the arguments;
@@ -62,30 +62,6 @@ pub(crate) fn tanh(x: f32) -> f32 {
     let a = if a > 10.0 { 10.0 } else { a };
     let m = exp_m1(a + a);
     (m / (m + 2.0)).copysign(x)
-}
-
-/// Error function: a polynomial near 0 and `1 - e^polynomial` beyond (after N. Juffa). Absolute error at most
-/// 1.2e-7.
-#[inline(always)]
-pub(crate) fn erf(x: f32) -> f32 {
-    let a = x.abs();
-    let a = if a > 5.0 { 5.0 } else { a };
-    let z = a * a;
-    let mut near = -5.967_617e-4;
-    near = near * z + 4.991_194e-3;
-    near = near * z - 2.676_813_5e-2;
-    near = near * z + 1.128_199_2e-1;
-    near = near * z - 3.761_253_4e-1;
-    near = near * z + 1.283_791_7e-1;
-    near = near * a + a;
-    let mut far = (-1.728_534_7e-5 * a + 3.831_971_3e-4) * z + (-3.883_964_4e-3 * a + 2.425_462_2e-2);
-    far = far * a - 1.067_778_8e-1;
-    far = far * a - 6.348_467e-1;
-    far = far * a - 1.287_175_1e-1;
-    far = 1.0 - exp(far * a - a);
-    // Chosen by a mask: of an `if` the compiler makes a jump around the exponential, and the loop stays scalar.
-    let mask = u32::from(a <= 0.927_734_4).wrapping_sub(1);
-    f32::from_bits((far.to_bits() & mask) | (near.to_bits() & !mask)).copysign(x)
 }
 
 /// (1 + tanh x) / 2 without cancellation. Relative error at most 4e-7 while the result is a normal number.
@@ -167,15 +143,6 @@ mod tests {
         assert_eq!(tanh(f32::INFINITY), 1.0);
         assert_eq!(tanh(f32::NEG_INFINITY), -1.0);
         assert!(tanh(f32::NAN).is_nan());
-    }
-
-    #[test]
-    fn erf_is_within_its_stated_error() {
-        let worst = floats(1e-9, 8.0)
-            .map(|x| (f64::from(erf(x)) - libm::erf(f64::from(x))).abs())
-            .fold(0.0, f64::max);
-        assert!(worst < 1.2e-7, "{worst:e}");
-        assert!(erf(f32::NAN).is_nan());
     }
 
     #[test]

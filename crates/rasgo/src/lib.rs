@@ -25,7 +25,7 @@ pub mod zoo;
 
 pub use rasgo_core::{
     Counters, DType, Element, Error, ErrorKind, Gradients, Isa, Layout, Meta, Result, Shape, Tensor,
-    counters, grad, no_grad, observe, ops, peak, random, settings, threads, trim_memory,
+    counters, grad, no_grad, observe, ops, peak, random, reach, settings, threads, trim_memory,
 };
 
 /// What most programs use.

@@ -7,8 +7,10 @@ use rasgo::{Counters, counters};
 /// (model, batch, layout copies of a step). A copy of layout is needed where a map larger than 1x1 of more than one
 /// channel is flattened, in forward and again for its gradient: PyTorch's order of features is the plain one. An input
 /// of several channels that is plain costs one more; loaders deliver channels-last.
-const MODELS: [(&str, usize, u64); 6] = [
+const MODELS: [(&str, usize, u64); 8] = [
     ("rasgo-small", 16, 0),
+    ("rasgo-small-1d", 16, 0),
+    ("rasgo-small-3d", 4, 0),
     ("mlp", 16, 0),
     ("lecture", 8, 0),
     ("lecun1990", 16, 2),

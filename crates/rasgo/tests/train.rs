@@ -79,7 +79,7 @@ impl Place {
         std::fs::write(&model, LAYERS).unwrap();
         let config = TrainConfig {
             data: "halves".into(),
-            model: model.to_str().unwrap().into(),
+            model: Some(model.to_str().unwrap().into()),
             epochs: 2,
             batch_size: 8,
             held_out: Some(10),
@@ -142,9 +142,32 @@ fn a_run_that_is_stopped_after_any_step_goes_on_to_the_same_bits() {
 }
 
 #[test]
+fn every_rule_goes_on_after_a_stop_and_at_any_number_of_threads_to_the_same_bits() {
+    let mut place = Place::new();
+    place.config.epochs = 1;
+    let (betas, eps) = ((0.9, 0.99), 1e-8);
+    let rules = [
+        ("rmsprop", Rule::RmsProp { alpha: 0.9, eps, momentum: 0.9, centered: true }),
+        ("muon", Rule::Muon { momentum: 0.95, nesterov: true, betas, eps }),
+        ("amsgrad", Rule::AdamW { betas, eps, amsgrad: true }),
+    ];
+    for (name, rule) in rules {
+        place.config.optimizer = rule;
+        let whole = place.run(name).metrics.weights_hash;
+        let folder = place.path(&format!("{name}-stopped"));
+        assert!(trainer().run(&place.config, &folder, &mut StopAfter(2)).is_err());
+        assert_eq!(trainer().resume(&folder, &mut Silent).unwrap().metrics.weights_hash, whole, "{name}");
+        for threads in 1..=3 {
+            let run = || place.run(&format!("{name}-{threads}")).metrics.weights_hash;
+            assert_eq!(rasgo::settings::with_threads(threads, run), whole, "{name}, {threads} threads");
+        }
+    }
+}
+
+#[test]
 fn workers_and_checkpoints_change_no_bit() {
     let mut place = Place::new();
-    place.config.augment = AugmentConfig { rotation: 20.0, scale: 0.2, shift: 1.0 };
+    place.config.augment = Some(AugmentConfig { rotation: 20.0, scale: 0.2, shift: 1.0 });
     let whole = place.run("whole").metrics.weights_hash;
     for workers in [1, 4] {
         let often = trainer().workers(workers).checkpoint_every(Duration::ZERO);
@@ -152,7 +175,7 @@ fn workers_and_checkpoints_change_no_bit() {
             often.run(&place.config, place.path(&format!("w{workers}")), &mut Silent).unwrap().metrics;
         assert_eq!(metrics.weights_hash, whole, "{workers} workers");
     }
-    place.config.augment.rotation = 21.0;
+    place.config.augment = Some(AugmentConfig { rotation: 21.0, scale: 0.2, shift: 1.0 });
     assert_ne!(place.run("other").metrics.weights_hash, whole);
 }
 
@@ -224,7 +247,7 @@ fn accumulated_batches_step_like_one_large_batch() {
     let lines: Vec<&str> =
         LAYERS.split("[[layer]]").filter(|part| !part.contains("Norm") && !part.contains("Drop")).collect();
     std::fs::write(place.path("net.toml"), lines.join("[[layer]]")).unwrap();
-    place.config.optimizer = Rule::Sgd { momentum: 0.9, nesterov: false };
+    place.config.optimizer = Rule::Sgd { momentum: 0.9, dampening: 0.0, nesterov: false };
     place.config.batch_size = 16;
     let large = weights(&place.run("large"));
     place.config.batch_size = 4;
@@ -341,12 +364,12 @@ fn a_changed_configuration_is_not_resumed() {
 #[test]
 fn numbers_that_no_run_can_use_are_refused_before_anything_is_made() {
     let place = Place::new();
-    let adam = |betas, eps| Rule::AdamW { betas, eps };
+    let adam = |betas, eps| Rule::AdamW { betas, eps, amsgrad: false };
     let changes: [&dyn Fn(&mut TrainConfig); 8] = [
         &|c| c.optimizer = adam((1.0, 0.9), 1e-8),
         &|c| c.optimizer = adam((0.9, f64::NAN), 1e-8),
         &|c| c.optimizer = adam((0.9, 0.9), 0.0),
-        &|c| c.optimizer = Rule::Sgd { momentum: f64::NAN, nesterov: false },
+        &|c| c.optimizer = Rule::Sgd { momentum: f64::NAN, dampening: 0.0, nesterov: false },
         &|c| c.lr = f64::INFINITY,
         &|c| c.ema = 1.0,
         &|c| c.clip_grad_norm = -1.0,

@@ -2,51 +2,129 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use rasgo::data::{self, Dataset, Loader, LoaderOptions};
-use rasgo::train::{Evaluation, SavedModel, evaluate};
-use rasgo::{Error, ErrorKind, Result};
+use rasgo::data::{
+    self, Dataset, Loader, LoaderOptions, Sample, Splits, Subset, samples_called, split_indices,
+};
+use rasgo::train::{Evaluation, SavedModel, TrainConfig, evaluate};
+use rasgo::{Error, ErrorKind, Result, Shape};
 use serde_json::json;
 
-use crate::terminal::{print, table, whole};
+use crate::terminal::{note, print, table, whole};
 
 /// Accuracy, loss, precision and recall of each class, and the confusion matrix.
 #[derive(Debug, Args)]
 pub(crate) struct Eval {
     /// A run folder, or a model.safetensors
     run: PathBuf,
-    /// `mnist`, or a folder of IDX files; the run's own by default
+    /// `mnist`, a folder of IDX files, or an .npz or .safetensors file with x and y; the run's own by default
     data: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// Evaluates a saved model on data whose images and classes must be its own.
+/// Data under the model's names of the classes, which may be more than occur in it.
+struct Named {
+    data: Arc<dyn Dataset>,
+    classes: Vec<String>,
+}
+
+impl Dataset for Named {
+    fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    fn get(&self, index: usize) -> Result<Sample> {
+        self.data.get(index)
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn shape(&self) -> &Shape {
+        self.data.shape()
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.data.name(index)
+    }
+
+    fn label(&self, index: usize) -> Result<i64> {
+        self.data.label(index)
+    }
+}
+
+/// Evaluates a saved model on data whose samples and classes must be its own.
 pub(crate) fn evaluate_on(model: &SavedModel, data: Arc<dyn Dataset>) -> Result<Evaluation> {
-    let (found, wanted) = (data.classes().len(), model.info.classes.len());
-    if found != wanted {
-        return Err(Error::new(ErrorKind::Data, format!("the data has {found} classes, the model {wanted}")));
+    let (found, wanted) = (data.classes(), &model.info.classes);
+    if found.len() > wanted.len() {
+        let text = format!("the data has {} classes, the model {}", found.len(), wanted.len());
+        return Err(Error::new(ErrorKind::Data, text));
+    }
+    // Labels that are only numbers have the names that the model gives them.
+    let numbered =
+        |names: &[String]| names.iter().enumerate().all(|(class, name)| *name == class.to_string());
+    let differs = (0..found.len()).find(|&class| found[class] != wanted[class]);
+    if let Some(class) = differs.filter(|_| !numbered(found) && !numbered(wanted)) {
+        let text = format!(
+            "class {class} is called {:?} in the data and {:?} in the model",
+            found[class], wanted[class]
+        );
+        return Err(Error::new(ErrorKind::Data, text)
+            .hint("number the classes as in the data that the model was trained on"));
     }
     if data.shape()[..] != model.network.architecture().input[..] {
         let (found, wanted) = (data.shape(), &model.network.architecture().input);
-        return Err(Error::new(ErrorKind::Data, format!("images of {found} for a model of {wanted:?}")));
+        let text = format!("{} of {found} for a model of {wanted:?}", samples_called(found));
+        return Err(Error::new(ErrorKind::Data, text));
     }
+    let data: Arc<dyn Dataset> = match found == wanted {
+        true => data,
+        false => Arc::new(Named { data, classes: wanted.clone() }),
+    };
     let options = LoaderOptions::new().batch_size(250).normalize(model.info.normalize.clone());
     evaluate(&model.network, &Loader::new(data, options)?)
 }
 
 impl Eval {
+    /// What is evaluated: the test part; or of other data all there is; or of the run's own what was held out.
+    fn part(&self, splits: Splits) -> Result<Arc<dyn Dataset>> {
+        if let Some(test) = splits.test {
+            return Ok(test);
+        }
+        let all = splits.train;
+        if self.data.is_some() {
+            return Ok(all);
+        }
+        let config = TrainConfig::read(self.run.join("config.toml")).ok();
+        match config.and_then(|config| config.held_out).filter(|&held_out| held_out > 0) {
+            Some(held_out) => {
+                let (_, held_out) = split_indices(&all.labels()?, held_out, 0)?;
+                note("the data has no test part: these are the samples that were held out");
+                Ok(Arc::new(Subset::new(all, held_out)?))
+            }
+            None => {
+                note(
+                    "the data has no test part: these are all samples, those that were trained on among them",
+                );
+                Ok(all)
+            }
+        }
+    }
+
     pub(crate) fn run(self) -> Result<()> {
         let model = SavedModel::load(&self.run)?;
-        let splits = data::open(self.data.as_ref().unwrap_or(&model.info.data))?;
-        let result = evaluate_on(&model, splits.test.unwrap_or(splits.train))?;
+        let data = self.part(data::open(self.data.as_ref().unwrap_or(&model.info.data))?)?;
+        let samples = samples_called(data.shape());
+        let result = evaluate_on(&model, data)?;
         let classes = &model.info.classes;
-        let images = |class: usize| result.confusion[class].iter().sum::<usize>();
+        let count = |class: usize| result.confusion[class].iter().sum::<usize>();
         if self.json {
             let rows: Vec<_> = (0..classes.len())
                 .map(|class| {
                     let (precision, recall) = (result.precision(class), result.recall(class));
-                    json!({"name": classes[class], "images": images(class), "precision": precision, "recall": recall})
+                    json!({"name": classes[class], "images": count(class), "precision": precision, "recall": recall})
                 })
                 .collect();
             let text = json!({
@@ -55,18 +133,18 @@ impl Eval {
             print(&text.to_string())?;
             return Ok(());
         }
-        let all: usize = (0..classes.len()).map(images).sum();
+        let all: usize = (0..classes.len()).map(count).sum();
         print(&format!(
-            "accuracy {:.2} % of {} images, loss {:.4}",
+            "accuracy {:.2} % of {} {samples}, loss {:.4}",
             100.0 * result.accuracy,
             whole(all as u64),
             result.loss
         ))?;
-        let mut rows = vec![["class", "images", "precision", "recall"].map(String::from).to_vec()];
+        let mut rows = vec![["class", samples, "precision", "recall"].map(String::from).to_vec()];
         for class in 0..classes.len() {
             let percent = |x: f64| format!("{:.2} %", 100.0 * x);
             let (precision, recall) = (percent(result.precision(class)), percent(result.recall(class)));
-            rows.push(vec![classes[class].clone(), images(class).to_string(), precision, recall]);
+            rows.push(vec![classes[class].clone(), count(class).to_string(), precision, recall]);
         }
         print(&format!(
             "\n{}\n\nconfusion: a row for each class, a column for each prediction",

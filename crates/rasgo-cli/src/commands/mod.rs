@@ -20,9 +20,9 @@ use crate::terminal::print;
 pub(crate) enum Command {
     /// Train a network and leave a run folder
     Train(Box<train::Train>),
-    /// Measure a trained network on the test images
+    /// Measure a trained network on the test samples
     Eval(eval::Eval),
-    /// Name the class of images
+    /// Name the class of images, sequences or videos
     Predict(predict::Predict),
     /// Run one operation, and its gradients, on the tensors of a file
     Op(op::Op),

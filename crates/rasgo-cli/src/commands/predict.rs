@@ -1,30 +1,42 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use rasgo::data::{is_sample_name, sample_by_name};
+use rasgo::data::{is_sample_name, read_samples, sample_by_name, samples_called};
+use rasgo::formats::{Disk, npy};
 use rasgo::train::SavedModel;
-use rasgo::{DType, Result, Tensor};
+use rasgo::{DType, Error, Result, Tensor};
 use serde_json::json;
 
 use crate::terminal::{note, print};
 
-/// An image file of any size and mode is brought to the model's input.
+/// An image file of any size and mode is brought to the model's input; arrays must have its shape, alone or as a batch.
 #[derive(Debug, Args)]
 pub(crate) struct Predict {
     /// A run folder, or a model.safetensors
     run: PathBuf,
-    /// Image files, or samples by name, as mnist:test:42
+    /// Image files; .npy files of one sample or a batch; .npz or .safetensors files with x; or samples by name, as
+    /// mnist:test:42
     #[arg(required = true)]
     images: Vec<String>,
     /// Turn dark and bright around, for images on the other ground than those of the training
     #[arg(long)]
     invert: bool,
-    /// Classes to show for each image
+    /// Classes to show for each sample
     #[arg(long, value_name = "N", default_value_t = 3)]
     top: usize,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Write the probabilities as an array (N, classes) of float32
+    #[arg(long, value_name = "FILE.npy", value_parser = npy_path)]
+    out: Option<PathBuf>,
+}
+
+fn npy_path(text: &str) -> std::result::Result<PathBuf, String> {
+    match text.ends_with(".npy") {
+        true => Ok(PathBuf::from(text)),
+        false => Err("an array is written, and its name ends in .npy".to_string()),
+    }
 }
 
 /// 255 - x of a picture of bytes, 1 - x of floats.
@@ -49,39 +61,74 @@ fn other_ground(model: &SavedModel, image: &Tensor) -> Result<bool> {
 }
 
 impl Predict {
+    /// The samples that one argument names, with what to call each.
+    fn samples(&self, model: &SavedModel, argument: &str) -> Result<Vec<(String, Tensor)>> {
+        let one = |sample: Tensor| Ok(vec![(argument.to_string(), sample)]);
+        if is_sample_name(argument) {
+            let (dataset, index) = sample_by_name(argument)?;
+            return one(dataset.get(index)?.input);
+        }
+        let shape = &model.network.architecture().input[..];
+        match read_samples(argument, shape)? {
+            None => one(model.read(argument)?),
+            Some(batch) if batch.shape()[0] == 1 => one(batch.reshape(shape)?),
+            Some(batch) => (0..batch.shape()[0])
+                .map(|i| Ok((format!("{argument}:{i}"), batch.narrow(0, i, 1)?.reshape(shape)?)))
+                .collect(),
+        }
+    }
+
+    /// Turns images around where that is asked for, and else asks whether it is meant.
+    fn on_right_ground(&self, model: &SavedModel, name: &str, sample: Tensor) -> Result<Tensor> {
+        if self.invert {
+            return inverted(&sample);
+        }
+        if sample.shape().len() == 3 && other_ground(model, &sample)? {
+            note(&format!(
+                "{name} is bright where the training images are dark, or the other way round: is --invert meant?"
+            ));
+        }
+        Ok(sample)
+    }
+
     pub(crate) fn run(self) -> Result<()> {
         let model = SavedModel::load(&self.run)?;
-        let mut predictions = Vec::new();
-        for image in &self.images {
-            let mut input = if is_sample_name(image) {
-                let (dataset, index) = sample_by_name(image)?;
-                dataset.get(index)?.input
-            } else {
-                model.read(image)?
-            };
-            if self.invert {
-                input = inverted(&input)?;
-            } else if other_ground(&model, &input)? {
-                note(&format!(
-                    "{image} is bright where the training images are dark, or the other way round: is --invert meant?"
-                ));
+        let shape = &model.network.architecture().input;
+        if self.invert && shape.len() != 3 {
+            let text = format!("--invert is for images, and the model takes {}", samples_called(shape));
+            return Err(Error::argument(text).hint("leave it out"));
+        }
+        let (mut rows, mut predictions) = (Vec::new(), Vec::new());
+        for argument in &self.images {
+            let (mut names, mut samples) = (Vec::new(), Vec::new());
+            for (name, sample) in self.samples(&model, argument)? {
+                samples.push(self.on_right_ground(&model, &name, sample)?);
+                names.push(name);
             }
-            let probabilities = model.predict(&input)?;
-            let mut order: Vec<usize> = (0..probabilities.len()).collect();
-            order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
-            let best: Vec<(&str, f32)> = order
-                .iter()
-                .map(|&class| (model.info.classes[class].as_str(), probabilities[class]))
-                .collect();
-            if self.json {
-                let classes: Vec<_> =
-                    best.iter().map(|(name, p)| json!({"name": name, "probability": p})).collect();
-                predictions.push(json!({"image": image, "classes": classes}));
-            } else {
-                let shown =
-                    best.iter().take(self.top.max(1)).map(|(name, p)| format!("{name} {:.2} %", 100.0 * p));
-                print(&format!("{image}: {}", shown.collect::<Vec<_>>().join(", ")))?;
+            let probabilities = model.predict_all(&samples)?.to_vec::<f32>()?;
+            for (name, row) in names.iter().zip(probabilities.chunks_exact(model.info.classes.len())) {
+                let mut order: Vec<usize> = (0..row.len()).collect();
+                order.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
+                let best: Vec<(&str, f32)> =
+                    order.iter().map(|&class| (model.info.classes[class].as_str(), row[class])).collect();
+                if self.json {
+                    let classes: Vec<_> =
+                        best.iter().map(|(name, p)| json!({"name": name, "probability": p})).collect();
+                    predictions.push(json!({"image": name, "classes": classes}));
+                } else {
+                    let shown = best
+                        .iter()
+                        .take(self.top.max(1))
+                        .map(|(name, p)| format!("{name} {:.2} %", 100.0 * p));
+                    print(&format!("{name}: {}", shown.collect::<Vec<_>>().join(", ")))?;
+                }
             }
+            rows.extend(probabilities);
+        }
+        if let Some(path) = &self.out {
+            let classes = model.info.classes.len();
+            let count = rows.len() / classes;
+            npy::save(&Disk::default(), path, &Tensor::from_vec(rows, [count, classes])?)?;
         }
         if self.json {
             print(&json!({"predictions": predictions}).to_string())?;

@@ -34,7 +34,7 @@ impl Runs {
                 |value: Option<f64>| value.map_or("-".to_string(), |x| format!("{:.2} %", 100.0 * x));
             rows.push(vec![
                 folder.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned()),
-                config.model.clone(),
+                config.model.unwrap_or_else(|| "-".to_string()),
                 config.data.clone(),
                 config.seed.to_string(),
                 format!("{}/{}", last.as_ref().map_or(0, |last| last.epoch), config.epochs),

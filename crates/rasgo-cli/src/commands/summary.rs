@@ -4,7 +4,11 @@ use rasgo::{Error, Result};
 
 use crate::terminal::{print, table, whole};
 
-/// A row for each layer: output shape, parameters, multiply-adds, receptive field.
+/// A row for each layer: output shape, parameters, multiply-adds, receptive field, coverage.
+///
+/// The receptive field is given with its effective stride and padding: pixels from one output's field to the next one's, and
+/// how far the first begins before the image. Coverage is the share of the input that at least one output of the layer depends
+/// on; what strides and paddings drop is named below the table.
 #[derive(Debug, Args)]
 pub(crate) struct Summary {
     /// A model of the zoo, or a model file
@@ -34,6 +38,27 @@ fn shown(sizes: &[usize]) -> String {
     sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
 }
 
+/// Numbers that some axes may not have: then there is nothing to show.
+fn shown_where_known<T: Copy + ToString>(numbers: &[Option<T>]) -> String {
+    let known: Option<Vec<String>> = numbers.iter().map(|number| Some((*number)?.to_string())).collect();
+    known.map_or("-".to_string(), |known| known.join("x"))
+}
+
+/// What the model sees of its input, and where layers begin to miss something.
+fn coverage(summary: &rasgo::zoo::Summary) -> String {
+    let mut text = format!("coverage: {} of the input", summary.seen.share());
+    let mut before = String::new();
+    for row in &summary.layers {
+        let unseen = row.seen.unseen_text();
+        if unseen != before {
+            let unseen = if unseen.is_empty() { "nothing" } else { &unseen };
+            text.push_str(&format!("\n  from {} on, no output sees: {unseen}", row.path));
+        }
+        before = row.seen.unseen_text();
+    }
+    text
+}
+
 impl Summary {
     pub(crate) fn run(self) -> Result<()> {
         let mut architecture = match self.model.ends_with(".toml") {
@@ -51,7 +76,17 @@ impl Summary {
             print(&serde_json::to_string(&summary).expect("a summary has a text"))?;
             return Ok(());
         }
-        let head = ["layer", "type", "output", "parameters", "multiply-adds", "receptive field"];
+        let head = [
+            "layer",
+            "type",
+            "output",
+            "parameters",
+            "multiply-adds",
+            "receptive field",
+            "stride",
+            "padding",
+            "coverage",
+        ];
         let mut rows = vec![head.map(String::from).to_vec()];
         for row in &summary.layers {
             rows.push(vec![
@@ -61,6 +96,9 @@ impl Summary {
                 whole(row.parameters as u64),
                 whole(row.multiply_adds),
                 shown(&row.receptive_field),
+                shown_where_known(&row.effective_stride),
+                shown_where_known(&row.effective_padding),
+                row.seen.share(),
             ]);
         }
         print(&table(&rows))?;
@@ -70,6 +108,7 @@ impl Summary {
             whole(parameters),
             whole(summary.multiply_adds)
         ))?;
+        print(&coverage(&summary))?;
         let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / (1 << 20) as f64);
         let activations = summary.activation_bytes() as u64 * self.batch_size as u64;
         print(&format!(

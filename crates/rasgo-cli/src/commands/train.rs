@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rasgo::train::{EpochMetrics, Observer, Outcome, Progress, TrainConfig, Trainer};
-use rasgo::{Error, ErrorKind, Result};
+use rasgo::data;
+use rasgo::train::{EpochMetrics, Observer, Outcome, Progress, Setup, TrainConfig, Trainer};
+use rasgo::{Error, ErrorKind, Result, zoo};
 
 use crate::configuration::Configuration;
 use crate::report;
@@ -40,7 +41,7 @@ impl Train {
                 let config = self.configuration.read()?;
                 match &self.out {
                     Some(folder) => trainer.run(&config, folder, &mut watch)?,
-                    None => run_in_free_folder(&trainer, &config, &mut watch)?,
+                    None => run_in_free_folder(trainer, &config, &mut watch)?,
                 }
             }
         };
@@ -59,12 +60,13 @@ impl Train {
         let data = TrainConfig::read(outcome.folder.join("config.toml"))?.data;
         let mut sample = format!("{data}:train:0");
         if let Some(test) = &outcome.test {
-            let images: usize = test.confusion.iter().flatten().sum();
-            sample = format!("{data}:test:{}", 42.min(images - 1));
+            let count: usize = test.confusion.iter().flatten().sum();
+            sample = format!("{data}:test:{}", 42.min(count - 1));
             print(&format!(
-                "{:.2} % of {} test images, after {:.0} s",
+                "{:.2} % of {} test {}, after {:.0} s",
                 100.0 * test.accuracy,
-                whole(images as u64),
+                whole(count as u64),
+                watch.samples,
                 outcome.metrics.seconds
             ))?;
         }
@@ -77,11 +79,15 @@ impl Train {
 }
 
 /// Trains in the next free `runs/<data>-<model>-<n>`; where somebody else takes it meanwhile, in the one after.
-fn run_in_free_folder(trainer: &Trainer, config: &TrainConfig, watch: &mut Watch) -> Result<Outcome> {
+fn run_in_free_folder(trainer: Trainer, config: &TrainConfig, watch: &mut Watch) -> Result<Outcome> {
+    // The model's name may follow from the data.
+    let splits = data::open(&config.data)?;
+    let config = config.for_data(&*splits.train)?;
+    let trainer = trainer.data(splits);
     let stem = |text: &str| {
         Path::new(text).file_stem().map_or("data".into(), |stem| stem.to_string_lossy().into_owned())
     };
-    let name = format!("{}-{}", stem(&config.data), stem(&config.model));
+    let name = format!("{}-{}", stem(&config.data), stem(config.model.as_deref().unwrap_or(zoo::DEFAULT)));
     let mut number = 0u64;
     loop {
         number += 1;
@@ -89,7 +95,7 @@ fn run_in_free_folder(trainer: &Trainer, config: &TrainConfig, watch: &mut Watch
         if folder.exists() {
             continue;
         }
-        match trainer.run(config, folder, watch) {
+        match trainer.run(&config, folder, watch) {
             Err(error) if error.kind() == ErrorKind::Exists => {}
             result => return result,
         }
@@ -99,6 +105,8 @@ fn run_in_free_folder(trainer: &Trainer, config: &TrainConfig, watch: &mut Watch
 /// Shows progress, and stops after the step on Ctrl-C.
 struct Watch {
     bar: ProgressBar,
+    /// What the samples are called.
+    samples: &'static str,
     stop: Arc<AtomicBool>,
 }
 
@@ -112,7 +120,7 @@ impl Watch {
         let style =
             ProgressStyle::with_template("epoch {prefix} [{bar:30}] {pos}/{len} loss {msg} {eta} left");
         bar.set_style(style.expect("the template is right").progress_chars("=> "));
-        Ok(Watch { bar, stop })
+        Ok(Watch { bar, samples: "samples", stop })
     }
 
     fn line(&self, text: &str) {
@@ -121,8 +129,9 @@ impl Watch {
 }
 
 impl Observer for Watch {
-    fn started(&mut self, description: &str, parameters: usize) {
-        self.line(&format!("{description}; {} parameters", whole(parameters as u64)));
+    fn started(&mut self, setup: &Setup) {
+        self.samples = setup.samples;
+        self.line(&format!("{}; {} parameters", setup.description, whole(setup.parameters as u64)));
     }
 
     fn step(&mut self, progress: Progress) -> bool {
@@ -137,11 +146,12 @@ impl Observer for Watch {
     }
 
     fn epoch(&mut self, metrics: &EpochMetrics) {
-        let validation = metrics
-            .val_accuracy
-            .map_or(String::new(), |accuracy| format!(", {:.2} % of the held-out images", 100.0 * accuracy));
+        let samples = self.samples;
+        let validation = metrics.val_accuracy.map_or(String::new(), |accuracy| {
+            format!(", {:.2} % of the held-out {samples}", 100.0 * accuracy)
+        });
         self.line(&format!(
-            "epoch {}: loss {:.4}{validation}, {:.0} images/s, {:.0} s",
+            "epoch {}: loss {:.4}{validation}, {:.0} {samples}/s, {:.0} s",
             metrics.epoch, metrics.train_loss, metrics.images_per_second, metrics.seconds
         ));
     }

@@ -59,12 +59,12 @@ pub(crate) fn all() -> Vec<Operation> {
         activation::operations(),
         conv::operations(),
         linear::operations(),
-        norm::operations(),
+        loss::operations(),
         pool::operations(),
         unfold::operations(),
         resize::operations(),
         algebra::operations(),
-        loss::operations(),
+        norm::operations(),
     ];
     let mut all: Vec<Operation> = families.into_iter().flatten().collect();
     all.sort_by_key(|operation| operation.name);

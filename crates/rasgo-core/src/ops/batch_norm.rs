@@ -11,10 +11,14 @@ use rasgo_kernels::{Buffer, Float, norm};
 use super::group_norm::RunningStatistics;
 use super::norm_grad::{Moments, composed};
 use super::pool::MaxPoolOptions;
+use super::sided::Sided;
 use super::{expect_float, float, no_second_gradient};
 use crate::error::{Error, Result};
-use crate::meta::{DType, Meta};
-use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply_all, grad_enabled};
+use crate::meta::{DType, Meta, Shape};
+use crate::op::{
+    Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply, apply_all, grad_enabled,
+};
+use crate::reach::{self, Reach, Reaches};
 use crate::tensor::Tensor;
 
 /// A max pooling of windows side by side, without padding, that follows the normalisation.
@@ -117,6 +121,13 @@ impl BatchNorm {
 impl Op for BatchNorm {
     fn name(&self) -> &'static str {
         "batch_norm"
+    }
+
+    fn reach(&self, which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        match self.pool() {
+            Some(pool) if which == 0 => reach::of_axes(&inputs[0], |axis| Reach::Window(pool.window(axis))),
+            _ => reach::by_shape(&inputs[which], output),
+        }
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
@@ -246,7 +257,7 @@ impl BatchNorm {
         };
         if self.options.relu {
             let (_, hat) = composed(&x, &dy, moments(), self.options.eps)?;
-            dy = ((hat * &gamma)? + &beta)?.gt(0.0)?.where_(&dy, 0.0)?;
+            dy = apply(Sided::Above, [dy, ((hat * &gamma)? + &beta)?.detach()])?;
         }
         let (dx, hat) = composed(&x, &(&dy * gamma)?, moments(), self.options.eps)?;
         let dgamma = (&dy * hat)?.sum_axes(&axes, false)?;

@@ -7,8 +7,9 @@ use rasgo_kernels::movement;
 
 use super::{any, axis_of, blocks, expect_same};
 use crate::error::{Error, Result};
-use crate::meta::{Layout, Meta};
+use crate::meta::{Layout, Meta, Shape};
 use crate::op::{Grads, Input, Mask, Metas, Op, Output, Saved, apply};
+use crate::reach::{self, Reach, Reaches, Window};
 use crate::tensor::Tensor;
 
 /// The most inputs of one op, as records count them. More are joined group by group.
@@ -64,6 +65,13 @@ impl Op for Cat {
                 start += len;
             }
         });
+    }
+
+    fn reach(&self, which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        let before: usize = inputs[..which].iter().map(|input| input[self.axis]).sum();
+        reach::along(&inputs[which], output, self.axis, |_| {
+            Reach::Window(Window::shifted(-(before as isize)))
+        })
     }
 
     fn grad(&self, saved: Saved, mut dy: Grads, needs: Mask) -> Result<Grads> {

@@ -4,9 +4,9 @@ use std::panic::Location;
 
 use rasgo_kernels::elementwise::{self, Strided};
 
-use super::broadcast::{broadcast_meta, broadcast_shape, broadcast_strides, memory_sizes};
+use super::broadcast::{broadcast_meta, broadcast_strides, memory_sizes};
 use super::operand::Operand;
-use super::{any, expect_same, numbers_fit};
+use super::{any, expect_same};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{DType, Meta};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
@@ -14,11 +14,13 @@ use crate::tensor::Tensor;
 
 /// y = a where mask, else b; the three broadcast.
 #[derive(Debug)]
-struct Where;
+struct Where {
+    name: &'static str,
+}
 
 impl Op for Where {
     fn name(&self) -> &'static str {
-        "where"
+        self.name
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
@@ -81,10 +83,10 @@ impl Tensor {
             _ => DType::F32,
         };
         let (a, b) = (a.beside(dtype, "where")?, b.beside(dtype, "where")?);
-        apply(Where, [self.clone(), a, b])
+        apply(Where { name: "where" }, [self.clone(), a, b])
     }
 
-    /// `value` where the mask (u8), which broadcasts to this tensor, is not 0.
+    /// `value` where the mask (u8) is not 0; the two broadcast.
     ///
     /// ```
     /// # use rasgo_core::Tensor;
@@ -94,20 +96,8 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn masked_fill(&self, mask: &Tensor, value: f64) -> Result<Tensor> {
-        let at = Location::caller();
-        let check = || {
-            numbers_fit(self.dtype(), value)?;
-            match broadcast_shape(mask.shape(), self.shape())? == *self.shape() {
-                true => Ok(()),
-                false => Err(Error::shape(format!(
-                    "a mask of shape {} does not broadcast to {}",
-                    mask.shape(),
-                    self.shape()
-                ))),
-            }
-        };
-        check().map_err(|error: Error| error.op("masked_fill").at(at))?;
-        mask.where_(value, self)
+        let value = Operand::Number(value).beside(self.dtype(), "masked_fill")?;
+        apply(Where { name: "masked_fill" }, [mask.clone(), value, self.clone()])
     }
 
     /// The values on and below the diagonal of the last two axes, 0 elsewhere; the diagonal lies `diagonal` to the right.
@@ -181,8 +171,9 @@ mod tests {
         let x = Tensor::zeros([2, 3], DType::F32).unwrap();
         let text = x.where_(&x, &x).unwrap_err().to_string();
         assert!(text.contains("a condition of float32 where uint8 is wanted"), "{text}");
-        let wide = Tensor::zeros([4, 2, 3], DType::U8).unwrap();
-        assert!(x.masked_fill(&wide, 0.0).unwrap_err().to_string().contains("does not broadcast to [2, 3]"));
+        let other = Tensor::zeros([4, 3], DType::U8).unwrap();
+        let text = x.masked_fill(&other, 0.0).unwrap_err().to_string();
+        assert!(text.contains("masked_fill: shapes") && text.contains("do not broadcast"), "{text}");
         assert!(Tensor::zeros([3], DType::F32).unwrap().tril(0).is_err());
     }
 }

@@ -159,7 +159,7 @@ impl Tensor {
     #[track_caller]
     pub fn embedding(&self, index: &Tensor, padding_idx: Option<i64>) -> Result<Tensor> {
         let at = std::panic::Location::caller();
-        let refuse = |error: Error| scope::annotate(error.op("embedding").at(at));
+        let refuse = |error: Error| scope::annotate(error.op("embedding")).at(at);
         let rows = self.shape().first().copied().unwrap_or(0);
         let count = i64::try_from(rows).unwrap_or(i64::MAX);
         let padding = match padding_idx {

@@ -6,8 +6,9 @@ use rasgo_kernels::movement;
 
 use super::{any, axes_of, axis_of, blocks};
 use crate::error::{Error, Result};
-use crate::meta::Meta;
+use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
+use crate::reach::{self, Reaches};
 use crate::tensor::Tensor;
 
 /// y[…, i, …] = x[…, size - 1 - i, …] along the axis.
@@ -36,6 +37,11 @@ impl Op for Flip {
         });
     }
 
+    fn reach(&self, _which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        let turned = |size: usize| reach::ranges(size, |o| size - 1 - o..size - o);
+        reach::along(&inputs[0], output, self.axis, turned)
+    }
+
     fn grad(&self, _saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
         Ok(Grads::from_iter([Some(apply(self.clone(), [dy[0].take().expect("one output")])?)]))
     }
@@ -53,8 +59,11 @@ impl Tensor {
     #[track_caller]
     pub fn flip(&self, axes: &[isize]) -> Result<Tensor> {
         let at = Location::caller();
-        let axes = axes_of(axes, self.shape().len()).map_err(|error| error.op("flip").at(at))?;
+        let axes = axes_of(axes, self.shape().len().max(1)).map_err(|error| error.op("flip").at(at))?;
         let mut y = self.clone();
+        if self.shape().is_empty() {
+            return Ok(y);
+        }
         for axis in axes {
             y = apply(Flip { axis }, [y])?;
         }
@@ -107,6 +116,7 @@ mod tests {
         let x = Tensor::from_vec(vec![1u8, 2, 3, 4, 5, 6], [2, 3]).unwrap();
         assert_eq!(x.flip(&[0, 1]).unwrap().to_vec::<u8>().unwrap(), [6, 5, 4, 3, 2, 1]);
         assert_eq!(x.roll(&[-1], &[1]).unwrap().to_vec::<u8>().unwrap(), [2, 3, 1, 5, 6, 4]);
+        assert_eq!(Tensor::scalar(3i64).flip(&[-1]).unwrap().item::<i64>().unwrap(), 3);
         let none = Tensor::zeros([0, 3], DType::F32).unwrap();
         assert_eq!(**none.flip(&[0]).unwrap().roll(&[5], &[0]).unwrap().shape(), [0, 3]);
         assert!(x.flip(&[0, -2]).unwrap_err().to_string().contains("comes twice"));

@@ -9,6 +9,7 @@ use super::{any, axis_of, blocks, number};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{DType, Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::reach::{self, Reaches};
 use crate::tensor::Tensor;
 
 /// Checks an index's dtype, and its values where it has them, against the axis that it points into.
@@ -83,6 +84,10 @@ impl Op for IndexSelect {
         });
     }
 
+    fn reach(&self, which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        reach::whole_axis(&inputs[which], output, self.axis)
+    }
+
     fn saves(&self) -> Saves {
         Saves { inputs: Mask::of(&[1]), outputs: Mask::NONE }
     }
@@ -140,6 +145,13 @@ impl Op for IndexAdd {
         });
     }
 
+    fn reach(&self, which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        match which {
+            0 => reach::by_shape(&inputs[0], output),
+            _ => reach::whole_axis(&inputs[which], output, self.axis),
+        }
+    }
+
     fn saves(&self) -> Saves {
         Saves { inputs: Mask::of(&[1]), outputs: Mask::NONE }
     }
@@ -180,6 +192,10 @@ impl Op for Gather {
             let (x, index) = (inputs[0].values::<T>(), inputs[1].values::<i64>());
             movement::gather(size, rows, inner, x, index, outputs[0].values::<T>());
         });
+    }
+
+    fn reach(&self, which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        reach::whole_axis(&inputs[which], output, self.axis)
     }
 
     fn saves(&self) -> Saves {
@@ -235,6 +251,13 @@ impl Op for Scatter {
                 movement::scatter(size, rows, inner, index, src, dst, |_, x| x);
             }
         });
+    }
+
+    fn reach(&self, which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        match which {
+            0 => reach::by_shape(&inputs[0], output),
+            _ => reach::whole_axis(&inputs[which], output, self.axis),
+        }
     }
 
     fn saves(&self) -> Saves {
@@ -315,20 +338,28 @@ impl Tensor {
     #[track_caller]
     pub fn gather(&self, axis: isize, index: &Tensor) -> Result<Tensor> {
         let at = Location::caller();
+        let (x, places) = (self.with_an_axis()?, index.with_an_axis()?);
+        let nothing = index.shape().checked_elements() == Some(0);
         let check = || {
-            let axis = axis_of(axis, self.shape().len())?;
-            expect_within(index.shape(), self.shape(), "a tensor", |other| other != axis)?;
-            expect_index(index, axis, self.shape()[axis])?;
+            let axis = axis_of(axis, x.shape().len())?;
+            if !nothing {
+                expect_within(places.shape(), x.shape(), "a tensor", |other| other != axis)?;
+            }
+            expect_index(&places, axis, x.shape()[axis])?;
             Ok(axis)
         };
         let axis = check().map_err(|error: Error| error.op("gather").at(at))?;
-        let mut x = self.clone();
-        for (other, &size) in index.shape().iter().enumerate() {
-            if other != axis && size < x.shape()[other] {
-                x = x.narrow(other as isize, 0, size)?;
+        if nothing {
+            // Of any shape, as in PyTorch.
+            return x.flatten(0)?.narrow(0, 0, 0)?.reshape(index.shape());
+        }
+        let mut part = x;
+        for (other, &size) in places.shape().iter().enumerate() {
+            if other != axis && size < part.shape()[other] {
+                part = part.narrow(other as isize, 0, size)?;
             }
         }
-        apply(Gather { axis }, [x, index.clone()])
+        apply(Gather { axis }, [part, places])?.reshape(index.shape())
     }
 
     /// This tensor with `src[i][j]` added at `[index[i][j]][j]` along axis 0, and so along others: the gradient of
@@ -349,36 +380,46 @@ impl Tensor {
     fn scatter_with(&self, axis: isize, index: &Tensor, src: &Tensor, add: bool) -> Result<Tensor> {
         let at = Location::caller();
         let op = Scatter { axis: 0, add };
+        let (mut x, index) = (self.with_an_axis()?, index.with_an_axis()?);
+        let mut src = src.with_an_axis()?;
+        let nothing = index.shape().checked_elements() == Some(0);
         let check = || {
-            let axis = axis_of(axis, self.shape().len())?;
-            expect_within(index.shape(), self.shape(), "a tensor", |other| other != axis)?;
-            expect_within(index.shape(), src.shape(), "a source", |_| true)?;
-            expect_index(index, axis, self.shape()[axis])?;
+            let axis = axis_of(axis, x.shape().len())?;
+            if !nothing {
+                expect_within(index.shape(), x.shape(), "a tensor", |other| other != axis)?;
+                expect_within(index.shape(), src.shape(), "a source", |_| true)?;
+            }
+            expect_index(&index, axis, x.shape()[axis])?;
             Ok(axis)
         };
         let axis = check().map_err(|error: Error| error.op(op.name()).at(at))?;
-        let mut src = src.clone();
+        if nothing {
+            return Ok(self.clone());
+        }
         for (other, &size) in index.shape().iter().enumerate() {
             if size < src.shape()[other] {
                 src = src.narrow(other as isize, 0, size)?;
             }
         }
         // What the index does not reach is cut off before and joined after.
-        let reached = |other: usize| index.shape()[other];
         let mut tails = Vec::new();
-        let mut x = self.clone();
-        for other in (0..index.shape().len()).filter(|&other| other != axis) {
+        for (other, &reached) in index.shape().iter().enumerate().filter(|(other, _)| *other != axis) {
             let size = x.shape()[other];
-            if reached(other) < size {
-                tails.push((other, x.narrow(other as isize, reached(other), size - reached(other))?));
-                x = x.narrow(other as isize, 0, reached(other))?;
+            if reached < size {
+                tails.push((other as isize, x.narrow(other as isize, reached, size - reached)?));
+                x = x.narrow(other as isize, 0, reached)?;
             }
         }
-        let mut y = apply(Scatter { axis, ..op }, [x, index.clone(), src])?;
+        let mut y = apply(Scatter { axis, ..op }, [x, index, src])?;
         for (other, tail) in tails.into_iter().rev() {
-            y = Tensor::cat(&[&y, &tail], other as isize)?;
+            y = Tensor::cat(&[&y, &tail], other)?;
         }
-        Ok(y)
+        y.reshape(self.shape())
+    }
+
+    /// A scalar as an axis of one: so PyTorch takes it here.
+    fn with_an_axis(&self) -> Result<Tensor> {
+        if self.shape().is_empty() { self.reshape([1]) } else { Ok(self.clone()) }
     }
 }
 
@@ -414,6 +455,11 @@ mod tests {
         assert_eq!(picked.to_vec::<u8>().unwrap(), [3, 3, 6, 6]);
         assert_eq!(**bytes.index_select(0, &index(&[], &[0])).unwrap().shape(), [0, 3]);
         assert_eq!(**bytes.index_select(0, &Tensor::scalar(1i64)).unwrap().shape(), [1, 3]);
+        let odd = Tensor::zeros([2, 3], DType::F32).unwrap().gather(0, &index(&[], &[0, 2, 2, 1])).unwrap();
+        assert_eq!(**odd.shape(), [0, 2, 2, 1]);
+        assert_eq!(Tensor::scalar(5i64).gather(0, &Tensor::scalar(0i64)).unwrap().item::<i64>().unwrap(), 5);
+        let one = index(&[1, 2], &[2]).scatter_add(0, &Tensor::scalar(1i64), &index(&[7, 9], &[2])).unwrap();
+        assert_eq!(one.to_vec::<i64>().unwrap(), [1, 9]);
         let whole = index(&[i64::MAX, 1], &[2]);
         let added = whole.scatter_add(0, &index(&[0, 0], &[2]), &index(&[1, 1], &[2])).unwrap();
         assert_eq!(added.to_vec::<i64>().unwrap(), [i64::MIN + 1, 1]);

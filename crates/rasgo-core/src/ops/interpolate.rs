@@ -19,6 +19,7 @@ use super::{expect_float, expect_sizes, float};
 use crate::error::{Error, Result};
 use crate::meta::{DType, Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
+use crate::reach::{self, Reach, Reaches};
 use crate::scope;
 use crate::tensor::Tensor;
 
@@ -263,6 +264,24 @@ impl Op for Interpolate {
         float!(dtype, T => {
             resample(&axes, 0.0, inputs[0].values::<T>(), outputs[0].values::<T>());
         });
+    }
+
+    fn reach(&self, _which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        let x = &inputs[0];
+        if self.back.is_some() {
+            return reach::everything(x);
+        }
+        // Where single and double precision round to other cells, those of the single.
+        let axis = |axis: usize| {
+            if output[axis] > reach::MOST_LISTED {
+                return Reach::All;
+            }
+            match self.axis(axis + 3 - x.len(), x[axis], output[axis], DType::F32) {
+                Axis::Whole(_) => Reach::Same,
+                Axis::Taps(taps) => reach::ranges(output[axis], |o| taps.span(o)),
+            }
+        };
+        (2..x.len()).map(axis).collect()
     }
 
     fn grad(&self, saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {

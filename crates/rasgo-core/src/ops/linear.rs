@@ -10,6 +10,7 @@ use super::{expect_float, float};
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::reach::{self, Reaches};
 use crate::tensor::Tensor;
 
 /// dst[M,N] = op(a) op(b): op transposes where its flag says so.
@@ -133,6 +134,13 @@ impl Op for Linear {
             let packed = inputs[1].packed(|weight| gemm::pack_weight(n, k, weight));
             gemm::gemm(m, n, k, x, false, weight, true, packed, bias, false, outputs[0].values::<T>());
         });
+    }
+
+    fn reach(&self, which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        match which {
+            0 => reach::whole_axis(&inputs[0], output, inputs[0].len() - 1),
+            _ => reach::everything(&inputs[which]),
+        }
     }
 
     fn saves(&self) -> Saves {

@@ -39,7 +39,7 @@ impl Op for Map {
             Function::Ceil => "ceil",
             Function::Round => "round",
             Function::Trunc => "trunc",
-            Function::Clamp(..) => "clamp",
+            Function::Clamp(..) => unreachable!("an op of its own"),
         }
     }
 
@@ -99,13 +99,66 @@ impl Op for Map {
             Function::Sign | Function::Floor | Function::Ceil | Function::Round | Function::Trunc => {
                 Tensor::zeros(dy.shape().clone(), dy.dtype())
             }
-            // At the bounds the gradient passes; of a NaN it does not.
-            Function::Clamp(low, high) => {
-                let x = saved.input(0);
-                x.ge(low)?.logical_and(&x.le(high)?)?.where_(&dy, 0.0)
-            }
+            Function::Clamp(..) => unreachable!("an op of its own"),
         };
         Ok(Grads::from_iter([Some(dx?)]))
+    }
+}
+
+/// y = min(max(x, low), high), where `None` is no bound.
+#[derive(Debug)]
+struct Clamp {
+    low: Option<f64>,
+    high: Option<f64>,
+}
+
+impl Op for Clamp {
+    fn name(&self) -> &'static str {
+        "clamp"
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
+        expect_float(inputs)?;
+        if self.low.is_none() && self.high.is_none() {
+            return Err(Error::argument("no bound").hint("give the lower one, the upper one, or both"));
+        }
+        Ok(Metas::from_iter([inputs[0].clone()]))
+    }
+
+    fn in_place(&self) -> Option<usize> {
+        Some(0)
+    }
+
+    fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
+        let f = Function::Clamp(self.low.unwrap_or(f64::NEG_INFINITY), self.high.unwrap_or(f64::INFINITY));
+        float!(inputs[0].meta().dtype, T => {
+            let dst = outputs[0].values::<T>();
+            if self.low.is_some_and(f64::is_nan) || self.high.is_some_and(f64::is_nan) {
+                elementwise::fill(dst, T::NAN);
+            } else if inputs[0].is_donated() {
+                elementwise::function_in_place(f, dst);
+            } else {
+                elementwise::function(f, inputs[0].values::<T>(), dst);
+            }
+        });
+    }
+
+    fn saves(&self) -> Saves {
+        Saves { inputs: Mask::of(&[0]), outputs: Mask::NONE }
+    }
+
+    /// Between the bounds the gradient passes, at them and of a NaN it does not: so has it PyTorch 2.15 (versions before
+    /// let it pass at the bounds).
+    fn grad(&self, mut saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
+        let (x, dy) = (saved.input(0), dy[0].take().expect("one output"));
+        let above = self.low.map(|low| x.gt(low)).transpose()?;
+        let below = self.high.map(|high| x.lt(high)).transpose()?;
+        let between = match (above, below) {
+            (Some(above), Some(below)) => above.logical_and(&below)?,
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) => unreachable!("infer wants a bound"),
+        };
+        Ok(Grads::from_iter([Some(between.where_(&dy, 0.0)?)]))
     }
 }
 
@@ -211,7 +264,8 @@ impl Tensor {
         }
     }
 
-    /// min(max(x, low), high), where `None` is no bound; `high` where `low` is larger. The gradient passes at the bounds.
+    /// min(max(x, low), high), where `None` is no bound; `high` where `low` is larger. The gradient
+    /// passes between the bounds.
     ///
     /// ```
     /// # use rasgo_core::Tensor;
@@ -223,26 +277,17 @@ impl Tensor {
     #[track_caller]
     pub fn clamp(self, low: impl Into<Option<f64>>, high: impl Into<Option<f64>>) -> Result<Tensor> {
         let (low, high) = (low.into(), high.into());
-        if low.is_none() && high.is_none() {
-            let error = Error::argument("no bound").hint("give the lower one, the upper one, or both");
-            return Err(error.op("clamp").at(std::panic::Location::caller()));
+        if self.dtype() != DType::I64 || low.is_none() && high.is_none() {
+            return apply(Clamp { low, high }, [self]);
         }
-        if self.dtype() == DType::I64 {
-            let raised = match low {
-                Some(low) => with_number(Binary::Max, Side::Right, self, low)?,
-                None => self,
-            };
-            return match high {
-                Some(high) => with_number(Binary::Min, Side::Right, raised, high),
-                None => Ok(raised),
-            };
+        let raised = match low {
+            Some(low) => with_number(Binary::Max, Side::Right, self, low)?,
+            None => self,
+        };
+        match high {
+            Some(high) => with_number(Binary::Min, Side::Right, raised, high),
+            None => Ok(raised),
         }
-        if low.is_some_and(f64::is_nan) || high.is_some_and(f64::is_nan) {
-            // As in PyTorch, and no gradient passes.
-            return self.scale(0.0)?.detach().add_scalar(f64::NAN);
-        }
-        let (low, high) = (low.unwrap_or(f64::NEG_INFINITY), high.unwrap_or(f64::INFINITY));
-        apply(Map(Function::Clamp(low, high)), [self])
     }
 }
 
@@ -252,7 +297,7 @@ mod tests {
     use super::*;
     use crate::grad;
 
-    const EVERYWHERE: [Function; 10] = [
+    const EVERYWHERE: [Function; 9] = [
         Function::Exp,
         Function::Expm1,
         Function::Square,
@@ -262,7 +307,6 @@ mod tests {
         Function::Sin,
         Function::Cos,
         Function::Erf,
-        Function::Clamp(-0.5, 0.7),
     ];
     const POSITIVE: [Function; 7] = [
         Function::Log,
@@ -280,7 +324,7 @@ mod tests {
         let cases = EVERYWHERE.iter().map(|&f| (f, normal([2, 3], 1)));
         for (f, x) in cases.chain(POSITIVE.iter().map(|&f| (f, positive.detach()))) {
             check(std::slice::from_ref(&x), |x| apply(Map(f), [x[0].clone()]));
-            if matches!(f, Function::Neg | Function::Abs | Function::Clamp(..)) {
+            if matches!(f, Function::Neg | Function::Abs) {
                 continue;
             }
             let leaf = x.deep_copy().requires_grad();
@@ -321,9 +365,31 @@ mod tests {
         assert_eq!(slope(Function::Abs, 0.0), 0.0);
         assert_eq!(slope(Function::Abs, f64::NAN), 0.0);
         assert_eq!(slope(Function::Sqrt, 0.0), f64::INFINITY);
-        assert_eq!(slope(Function::Clamp(-1.0, 1.0), 1.0), 1.0);
-        assert_eq!(slope(Function::Clamp(-1.0, 1.0), f64::NAN), 0.0);
-        assert_eq!(slope(Function::Clamp(1.0, -1.0), 0.0), 0.0);
+    }
+
+    /// Values and gradients of `torch.clamp`.
+    #[test]
+    fn clamp_has_the_edges_of_pytorch() {
+        let (n, i) = (f64::NAN, f64::INFINITY);
+        let cases: [(Option<f64>, Option<f64>, [f64; 6]); 7] = [
+            (Some(-1.0), Some(1.0), [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]),
+            (None, Some(1.0), [1.0, 1.0, 0.0, 0.0, 1.0, 0.0]),
+            (Some(-1.0), None, [0.0, 1.0, 1.0, 1.0, 0.0, 0.0]),
+            (None, Some(i), [1.0, 1.0, 1.0, 0.0, 1.0, 0.0]),
+            (Some(-i), None, [1.0, 1.0, 1.0, 1.0, 0.0, 0.0]),
+            (Some(2.0), Some(-1.0), [0.0; 6]),
+            (Some(n), Some(1.0), [0.0; 6]),
+        ];
+        for (low, high, slope) in cases {
+            let x = Tensor::from_vec(vec![-1.0, 0.5, 1.0, i, -i, n], [6]).unwrap().requires_grad();
+            let y = x.clone().clamp(low, high).unwrap();
+            if low == Some(2.0) {
+                assert_eq!(y.to_vec::<f64>().unwrap()[..5], [-1.0; 5]);
+            }
+            let grads = y.sum().unwrap().backward().unwrap();
+            assert_eq!(grads.get(&x).unwrap().to_vec::<f64>().unwrap(), slope, "{low:?} {high:?}");
+        }
+        check(&[normal([2, 3, 5], 1)], |x| x[0].clone().clamp(-0.5, 0.7));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{expect_float, float};
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::reach::{self, Reach, Reaches};
 use crate::tensor::Tensor;
 
 /// Multiply-adds up to which the matrices of a batch are shared out; larger ones are cut up, each in its turn.
@@ -94,6 +95,23 @@ impl Op for BatchMatMul {
                 dst.chunks_exact_mut(m * n).enumerate().for_each(|(i, dst)| product(i, dst));
             }
         });
+    }
+
+    fn reach(&self, which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        let rank = inputs[which].len();
+        // Rows of the result read rows of a, columns read columns of b; what is summed over is read whole.
+        let kept = match which {
+            0 if !self.trans_a => Some(rank - 2),
+            1 if !self.trans_b => Some(rank - 1),
+            _ => None,
+        };
+        let mut reaches = reach::by_shape(&inputs[which], output);
+        for axis in (rank - 2).max(2)..rank {
+            if kept != Some(axis) {
+                reaches[axis - 2] = Reach::All;
+            }
+        }
+        reaches
     }
 
     fn saves(&self) -> Saves {

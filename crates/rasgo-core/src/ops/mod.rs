@@ -30,6 +30,7 @@ mod pool;
 mod prelu;
 mod reduce;
 mod reshape;
+mod sided;
 mod softmax;
 mod unary;
 mod unfold;
@@ -228,6 +229,7 @@ fn numbers_fit(dtype: DType, number: f64) -> Result<()> {
 
 /// The error of a gradient rule that has no gradient itself.
 fn no_second_gradient() -> Error {
-    Error::new(crate::ErrorKind::State, "this gradient has no gradient of its own")
-        .hint("only gradients that are compositions of operations have")
+    Error::new(crate::ErrorKind::State, "this gradient has no gradient of its own").hint(
+        "most operations have second gradients; of those that run several layers in one pass call the separate ones",
+    )
 }

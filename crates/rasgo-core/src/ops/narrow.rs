@@ -6,8 +6,9 @@ use rasgo_kernels::movement;
 
 use super::{any, axis_of, blocks};
 use crate::error::{Error, ErrorKind, Result};
-use crate::meta::Meta;
+use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
+use crate::reach::{self, Reach, Reaches, Window};
 use crate::tensor::Tensor;
 
 /// y = x[…, start .. start + length, …] along the axis: a view along axis 0, a copy along another.
@@ -61,6 +62,10 @@ impl Op for Narrow {
         });
     }
 
+    fn reach(&self, _which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        reach::along(&inputs[0], output, self.axis, |_| Reach::Window(Window::shifted(self.start as isize)))
+    }
+
     fn grad(&self, saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
         let dy = dy[0].take().expect("one output");
         let widen = Widen { axis: self.axis, size: saved.input_shape(0)[self.axis], start: self.start };
@@ -99,6 +104,12 @@ impl Op for Widen {
             let to = movement::Blocks { stride: size * inner, start: self.start * inner };
             movement::widen_blocks(outer, length * inner, src, from, dst, to);
         });
+    }
+
+    fn reach(&self, _which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        reach::along(&inputs[0], output, self.axis, |_| {
+            Reach::Window(Window::shifted(-(self.start as isize)))
+        })
     }
 
     fn grad(&self, saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {

@@ -18,14 +18,14 @@ pub(super) fn composed(x: &Tensor, g: &Tensor, moments: Moments<'_>, eps: f64) -
         Moments::Own(axes) => {
             let centred = (x - x.mean_axes(axes, true)?)?;
             let var = centred.clone().square()?.mean_axes(axes, true)?;
-            let rstd = var.add_scalar(eps)?.rsqrt()?;
+            let rstd = var.add_scalar(eps)?.sqrt()?.reciprocal()?;
             let hat = (centred * &rstd)?;
             let along = (&hat * (g * &hat)?.mean_axes(axes, true)?)?;
             let dx = (((g - g.mean_axes(axes, true)?)? - along)? * rstd)?;
             Ok((dx, hat))
         }
         Moments::Given(mean, var) => {
-            let rstd = var.clone().add_scalar(eps)?.rsqrt()?;
+            let rstd = var.clone().add_scalar(eps)?.sqrt()?.reciprocal()?;
             Ok(((g * &rstd)?, ((x - mean)? * rstd)?))
         }
     }

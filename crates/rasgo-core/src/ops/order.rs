@@ -104,11 +104,8 @@ impl Tensor {
         }
         let indices = self.argsort(axis, largest)?;
         if shape.is_empty() {
-            // One number has one order; none of it is an axis of nothing.
-            return match k {
-                0 => Ok((self.reshape([1])?.narrow(0, 0, 0)?, indices.reshape([1])?.narrow(0, 0, 0)?)),
-                _ => Ok((self.clone(), indices)),
-            };
+            // PyTorch gives the number also for a k of 0.
+            return Ok((self.clone(), indices));
         }
         let indices = indices.narrow(axis, 0, k)?;
         Ok((self.gather(axis, &indices)?, indices))

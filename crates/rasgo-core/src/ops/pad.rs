@@ -18,6 +18,7 @@ use super::{expect_float, expect_sizes, float};
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, Mask, Metas, Op, Output, Saved, apply};
+use crate::reach::{self, Reach, Reaches, Window};
 use crate::tensor::Tensor;
 
 /// What stands in the cells that padding adds.
@@ -189,6 +190,23 @@ impl Op for Pad {
         float!(inputs[0].meta().dtype, T => {
             resample(&axes, empty as T, inputs[0].values::<T>(), outputs[0].values::<T>());
         });
+    }
+
+    fn reach(&self, _which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        if self.back.is_some() {
+            return reach::everything(&inputs[0]);
+        }
+        let x = &inputs[0];
+        let first = x.len() - self.pads.len();
+        let axis = |axis: usize| match (self.pads.get(axis.wrapping_sub(first)), self.mode) {
+            (None | Some((0, 0)), _) => Reach::Same,
+            (Some(&(before, _)), PadMode::Constant(_)) => Reach::Window(Window::shifted(-before)),
+            (Some(&pad), _) => reach::ranges(output[axis], |o| {
+                let i = self.source(o, x[axis], pad).expect("only the mode constant reads nothing");
+                i..i + 1
+            }),
+        };
+        (2..x.len()).map(axis).collect()
     }
 
     fn grad(&self, saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {

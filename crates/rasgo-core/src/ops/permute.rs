@@ -7,6 +7,7 @@ use crate::counters::count_copy;
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
+use crate::reach::{self, Reaches};
 use crate::tensor::Tensor;
 
 #[derive(Debug)]
@@ -35,6 +36,11 @@ impl Op for Permute {
         any!(inputs[0].meta().dtype, T => {
             elementwise::copy_strided(&shape, inputs[0].values::<T>(), &strides, outputs[0].values::<T>());
         });
+    }
+
+    fn reach(&self, _which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        let in_place = (2..self.0.len()).all(|axis| self.0[axis] == axis);
+        if in_place { reach::by_shape(&inputs[0], output) } else { reach::everything(&inputs[0]) }
     }
 
     fn grad(&self, _saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {

@@ -6,6 +6,7 @@
 
 use rasgo_kernels::threads::parallel_chunks;
 
+use super::sided::Sided;
 use super::{expect_float, float};
 use crate::error::{Error, Result};
 use crate::meta::{Layout, Meta, Shape};
@@ -73,24 +74,24 @@ impl Op for Prelu {
 
     fn grad(&self, mut saved: Saved, mut dy: Grads, needs: Mask) -> Result<Grads> {
         let (dy, x, weight) = (dy[0].take().expect("one output"), saved.input(0), saved.input(1));
-        let above = x.gt(0.0)?;
+        let side = x.detach();
         // One slope for each channel, aligned with axis 1.
         let mut aligned = vec![1; x.shape().len()];
         if let Some(c) = aligned.get_mut(1) {
             *c = weight.shape().elements();
         }
-        let below = above.where_(0.0, &dy)?;
+        let below = apply(Sided::NotAbove, [dy.clone(), side.clone()])?;
         let dx = match needs.has(0) {
             true => {
                 let sloped = (&below * weight.reshape(aligned.clone())?)?;
-                Some((above.where_(&dy, 0.0)? + sloped)?)
+                Some((apply(Sided::Above, [dy, side])? + sloped)?)
             }
             false => None,
         };
         let dweight = match needs.has(1) {
             true => {
                 // An infinite x that is above has no part in it.
-                let x = above.where_(0.0, &x)?;
+                let x = apply(Sided::NotAbove, [x.clone(), x.detach()])?;
                 Some((below * x)?.sum_to(&aligned.into())?.reshape(weight.shape().clone())?)
             }
             false => None,

@@ -6,6 +6,7 @@ use super::{axes_of, axis_of};
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
+use crate::reach::{self, Reach, Reaches};
 use crate::tensor::Tensor;
 
 #[derive(Debug)]
@@ -39,6 +40,15 @@ impl Op for Reshape {
 
     fn eval(&self, _inputs: &[Input], _outputs: &mut [Output]) {
         unreachable!("a reshape is a view")
+    }
+
+    fn reach(&self, _which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        // In row-major order the last axes keep their cells apart, as long as all behind them do.
+        let mut reaches = reach::by_shape(&inputs[0], output);
+        let kept = reaches.iter().rev().take_while(|reach| **reach == Reach::Same).count();
+        let lost = reaches.len() - kept;
+        reaches[..lost].fill(Reach::All);
+        reaches
     }
 
     fn grad(&self, _saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {

@@ -8,8 +8,9 @@ use rasgo_kernels::softmax::{self, Axis};
 
 use super::{axis_of, expect_float, float};
 use crate::error::{Error, Result};
-use crate::meta::Meta;
+use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::reach::{self, Reaches};
 use crate::tensor::Tensor;
 
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +50,10 @@ impl Op for Softmax {
             let kernel = if self.log { softmax::log_softmax } else { softmax::softmax };
             kernel(axis, inputs[0].values::<T>(), outputs[0].values::<T>());
         });
+    }
+
+    fn reach(&self, which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        reach::whole_axis(&inputs[which], output, self.axis)
     }
 
     fn saves(&self) -> Saves {

@@ -4,6 +4,7 @@ use std::f64::consts::{FRAC_2_PI, PI};
 
 use rasgo_kernels::elementwise::{self, GradReads, Unary};
 
+use super::sided::Sided;
 use super::{expect_float, float};
 use crate::error::{Error, Result};
 use crate::meta::Meta;
@@ -117,9 +118,9 @@ fn curvature(op: Unary, v: Tensor, g: Tensor) -> Result<Tensor> {
     match op {
         Unary::Sigmoid => g * v.scale(-2.0)?.add_scalar(1.0)?,
         Unary::Tanh => g * v.scale(-2.0)?,
-        Unary::Elu(_) | Unary::Selu | Unary::Celu(_) => {
-            let bend = v.gt(0.0)?.where_(0.0, &apply(MapGrad(op), [g, v])?)?;
-            if let Unary::Celu(alpha) = op { bend.scale(1.0 / alpha) } else { Ok(bend) }
+        Unary::Elu(_) | Unary::Selu => apply(Sided::NotAbove, [apply(MapGrad(op), [g, v.clone()])?, v]),
+        Unary::Celu(alpha) => {
+            apply(Sided::NotAbove, [apply(MapGrad(op), [g, v.clone()])?, v])?.scale(1.0 / alpha)
         }
         Unary::Gelu => {
             // density * (2 - x^2)
@@ -153,11 +154,12 @@ fn curvature(op: Unary, v: Tensor, g: Tensor) -> Result<Tensor> {
         }
         Unary::Softplus { beta, threshold } => {
             let (slope, _) = logistic_slope(v.clone().scale(beta)?)?;
-            v.scale(beta)?.gt(threshold)?.where_(0.0, &(g * slope)?.scale(beta)?)
+            let bend = (g * slope)?.scale(beta)?;
+            apply(Sided::NotAbove, [bend, v.scale(beta)?.add_scalar(-threshold)?])
         }
         Unary::Logsigmoid => (g * logistic_slope(v)?.0)?.scale(-1.0),
         Unary::Hardswish => apply(MapGrad(Unary::Hardtanh(-3.0, 3.0)), [g.scale(1.0 / 3.0)?, v]),
-        _ => unreachable!("{op:?} is linear in pieces"),
+        _ => unreachable!("{op:?} is linear in pieces, or its gradient is a composition of ops"),
     }
 }
 

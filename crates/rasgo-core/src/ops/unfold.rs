@@ -13,6 +13,7 @@ use super::{AXES, expect_float, expect_sizes, expect_window, float};
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
+use crate::reach::{Reach, Reaches, Window};
 use crate::tensor::Tensor;
 
 /// The attributes of [`Tensor::unfold`] and [`Tensor::fold`]: height and width.
@@ -106,6 +107,21 @@ impl Op for Unfold {
         float!(inputs[0].meta().dtype, T => {
             unfold::unfold(&p, inputs[0].values::<T>(), outputs[0].values::<T>());
         });
+    }
+
+    fn reach(&self, _which: usize, inputs: &[Shape], _output: &Shape) -> Reaches {
+        let x = &inputs[0];
+        let places = self.0.places([x[2], x[3]]).expect("checked by infer");
+        let axis = |axis: usize| {
+            let window = Window {
+                kernel: self.0.kernel[axis],
+                stride: self.0.stride[axis],
+                padding: self.0.padding[axis] as isize,
+                dilation: self.0.dilation[axis],
+            };
+            Reach::Window(window).of_all(places[axis], x[axis + 2])
+        };
+        [0, 1].map(axis).into_iter().collect()
     }
 
     fn grad(&self, saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {

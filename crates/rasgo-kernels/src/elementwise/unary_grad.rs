@@ -30,8 +30,8 @@ impl Unary {
 /// `dx = dy * op'(x)`, where `x_or_y` is what [`Unary::grad_reads`] says.
 ///
 /// At corners the gradient is PyTorch's: 0 for `Relu` at 0, for `Relu6`, `Hardtanh`, `Hardsigmoid` and `Hardswish` at the
-/// lower bound, and for all but the last at the upper one. So it is at NaN: the gradient itself for `Relu`, 0 for what is
-/// bounded.
+/// lower bound, for all but the last at the upper one. So it is at NaN:
+/// the gradient itself for `Relu`, 0 for what is bounded.
 pub fn unary_grad<T: Float>(op: Unary, x_or_y: &[T], dy: &[T], dx: &mut [T]) {
     apply(op, Into2 { a: x_or_y, b: dy, dst: dx });
 }

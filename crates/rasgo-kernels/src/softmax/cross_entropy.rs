@@ -124,6 +124,11 @@ isa_fn! {
                 dx.fill(T::ZERO);
                 continue;
             }
+            if p.classes == 1 {
+                // The class is certain: 0, which the rounding of the shares would not leave; NaN of what is not finite.
+                dx[0] = (row[0] - lse[r]) * T::ZERO;
+                continue;
+            }
             let (target, dy, lse) = (targets[r] as usize, dy[if dy.len() == 1 { 0 } else { r }], lse[r]);
             let one = hard * p.weights.map_or(T::ONE, |weights| weights[target]);
             let (scale, spread) = (dy * (one + soft * total), dy * soft);

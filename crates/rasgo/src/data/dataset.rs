@@ -112,6 +112,16 @@ pub trait Dataset: Send + Sync {
     }
 }
 
+/// What samples of a shape are called: sequences (C, L), images (C, H, W), videos (C, D, H, W), or just samples.
+pub fn samples_called(shape: &[usize]) -> &'static str {
+    match shape.len() {
+        2 => "sequences",
+        3 => "images",
+        4 => "videos",
+        _ => "samples",
+    }
+}
+
 /// Adds what is known of a data set without its samples.
 pub(super) fn hash_header(hash: &mut Hash64, len: usize, shape: &Shape, classes: &[String]) {
     hash.write_number(len as u64);

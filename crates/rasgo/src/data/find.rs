@@ -8,7 +8,7 @@ use rasgo_core::{Error, ErrorKind, Result, settings};
 
 use super::dataset::Dataset;
 use super::idx::{self, IdxDataset, Part};
-use super::{folder, known};
+use super::{array_file, arrays, folder, known, samples_called};
 
 /// What [`open`] has found.
 #[derive(Clone)]
@@ -27,7 +27,11 @@ impl fmt::Debug for Splits {
     }
 }
 
-/// Opens a data set: `mnist`, found as [`find_mnist`] says, or the path of a folder of IDX files.
+/// Opens a data set: `mnist`, found as [`find_mnist`] says, the path of a folder of IDX files, or of a file of arrays.
+///
+/// A file of arrays is an `.npz` or `.safetensors` with samples `x` (N, C, L), (N, C, H, W) or (N, C, D, H, W) and labels
+/// `y` (N); it may have a test part `x_test`, `y_test`, and names of the `classes`. See
+/// [`ArrayDataset`](super::ArrayDataset).
 ///
 /// ```no_run
 /// let data = rasgo::data::open("mnist")?;
@@ -43,6 +47,9 @@ pub fn open(name_or_path: impl AsRef<Path>) -> Result<Splits> {
     if path == Path::new("mnist") {
         return open_mnist(&find_mnist()?);
     }
+    if let Some(kind) = array_file::kind_of(path) {
+        return open_arrays(path, kind);
+    }
     folder::check(path)?;
     let name = path.display().to_string();
     let train = IdxDataset::open_named(path, Part::Train, &name)?;
@@ -56,6 +63,26 @@ pub fn open(name_or_path: impl AsRef<Path>) -> Result<Splits> {
     .to_vec();
     let test = test.map(|test| test.with_classes(classes.clone())).transpose()?;
     splits(train.with_classes(classes)?, test, path)
+}
+
+fn open_arrays(path: &Path, kind: array_file::Kind) -> Result<Splits> {
+    let (train, test) = arrays::open(path, kind)?;
+    let what = samples_called(train.shape());
+    let tested =
+        test.as_ref().map_or(format!("no test {what}"), |test| format!("{} test {what}", test.len()));
+    let sizes: Vec<String> = train.shape().iter().map(usize::to_string).collect();
+    let description = format!(
+        "arrays: {} training and {tested}, {}, {} classes, from {}",
+        train.len(),
+        sizes.join(" x "),
+        train.classes().len(),
+        path.display()
+    );
+    Ok(Splits {
+        train: Arc::new(train),
+        test: test.map(|test| Arc::new(test) as Arc<dyn Dataset>),
+        description,
+    })
 }
 
 /// One part of MNIST, without reading the other.

@@ -18,8 +18,8 @@ pub(super) fn check(path: &Path) -> Result<()> {
             .hint("the data sets known by name are: mnist; another is given as a path"));
     }
     if !path.is_dir() {
-        return Err(fail("this is a file, and a data set is a folder".to_string())
-            .hint("give the folder that holds the IDX files"));
+        return Err(fail("this is a file, and no data set".to_string())
+            .hint("give a folder of IDX files, or a file of arrays: .npz or .safetensors with x and y"));
     }
     if idx::has_files(path) {
         return Ok(());

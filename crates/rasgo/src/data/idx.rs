@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use rasgo_core::{Error, ErrorKind, Result, Shape, Tensor};
 
 use super::dataset::{Dataset, Sample, hash_header, no_such_sample};
-use super::{idx_file, known};
+use super::{idx_file, known, labels};
 use crate::formats::Hash64;
 
 /// The part of a data set that is trained on, or the one that is kept for the end.
@@ -100,7 +100,8 @@ impl IdxDataset {
             .file(images_path)
             .hint("the two files belong to different parts or data sets"));
         }
-        check_gaps(&labels.values, &labels_path)?;
+        labels::check_gaps(labels.values.iter().map(|&label| usize::from(label)), "label")
+            .map_err(|error| error.file(&labels_path))?;
         let classes = known::classes(&labels.values).unwrap_or_else(|| {
             let largest = labels.values.iter().max().copied().unwrap_or(0);
             (0..=largest).map(|class| class.to_string()).collect()
@@ -215,21 +216,4 @@ pub(super) fn has_files(folder: &Path) -> bool {
     [Part::Train, Part::Test]
         .into_iter()
         .any(|part| ["images", "labels"].into_iter().any(|kind| find_file(folder, part, kind).is_some()))
-}
-
-/// A label above 9 is taken for damage unless all classes from 1 on occur (some sets count from 1): else one wrong
-/// byte would make a network with 256 outputs.
-fn check_gaps(labels: &[u8], path: &Path) -> Result<()> {
-    let mut seen = [false; 256];
-    labels.iter().for_each(|&label| seen[usize::from(label)] = true);
-    let largest = seen.iter().rposition(|&seen| seen).unwrap_or(0);
-    match (1..largest).find(|&class| !seen[class]) {
-        Some(gap) if largest > 9 => {
-            let at = labels.iter().position(|&label| usize::from(label) == largest).unwrap_or(0);
-            Err(Error::new(ErrorKind::Data, format!("label {at} is {largest}, but no label is {gap}"))
-                .file(path)
-                .hint("labels must lie in 0 to 9, or in 0 to n - 1 with every class present"))
-        }
-        _ => Ok(()),
-    }
 }

@@ -1,11 +1,15 @@
 //! Data sets: where samples come from, how they are changed, and how they become batches.
 //!
-//! - [`Dataset`]: samples with labels; [`IdxDataset`] reads MNIST and its kin; [`Subset`] and [`split`] part one.
-//! - [`open`]: a data set by name or folder; [`sample_by_name`]: one sample, as `mnist:test:42`.
+//! - [`Dataset`]: samples with labels; [`IdxDataset`] reads MNIST and its kin, [`ArrayDataset`] arrays of any rank;
+//!   [`Subset`] and [`split`] part one.
+//! - [`open`]: a data set by name, folder or file; [`sample_by_name`]: one sample, as `mnist:test:42`; [`read_samples`]:
+//!   samples without labels from a file of arrays.
 //! - [`Normalize`] and [`Augment`]: what is done to a sample.
 //! - [`Loader`]: batches, in a seeded order, the same to the bit for any number of threads and workers.
 
 mod ahead;
+mod array_file;
+mod arrays;
 mod assemble;
 mod augment;
 mod batch;
@@ -15,16 +19,20 @@ mod folder;
 mod idx;
 mod idx_file;
 mod known;
+mod labels;
 mod loader;
 mod options;
 mod resample;
 mod sample_name;
+mod save;
 mod split;
 mod transform;
 
+pub use array_file::read_samples;
+pub use arrays::ArrayDataset;
 pub use augment::Augment;
 pub use batch::{Batch, batch_of};
-pub use dataset::{Dataset, Sample};
+pub use dataset::{Dataset, Sample, samples_called};
 pub use find::{Splits, find_mnist, open};
 pub use idx::{IdxDataset, Part};
 pub use loader::{Epoch, Loader};

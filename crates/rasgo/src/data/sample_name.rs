@@ -25,8 +25,10 @@ pub fn is_sample_name(text: &str) -> bool {
 /// [`ErrorKind::Argument`] if it is no such name, [`ErrorKind::Index`] if the part has fewer samples, and all that
 /// [`open`] finds wrong.
 pub fn sample_by_name(name: &str) -> Result<(Arc<dyn Dataset>, usize)> {
-    let wrong =
-        |what: String| Error::argument(what).hint("a sample is named as mnist:test:42 or FOLDER:train:0");
+    let wrong = |what: String| {
+        Error::argument(what)
+            .hint("a sample is named as mnist:test:42 or FOLDER:train:0, or data.npz:train:0")
+    };
     let Some((data, part, index)) = parse(name) else {
         return Err(wrong(format!("{name:?} is not the name of a sample")));
     };

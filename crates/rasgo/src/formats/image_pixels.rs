@@ -5,13 +5,14 @@ use image::{DynamicImage, GrayImage, ImageBuffer, Luma, Pixel, Rgb, RgbImage};
 use rasgo_core::Tensor;
 
 use super::image_file::{ImageOptions, ResizeRule};
+use super::pixels::from_buffer;
 
 /// The tensor (C, H, W) of a picture.
 pub(super) fn to_tensor(image: &DynamicImage, options: &ImageOptions) -> Tensor {
     if options.channels == 1 {
-        planes(&resized(&to_grey(image, options.background), options))
+        from_buffer(&resized(&to_grey(image, options.background), options))
     } else {
-        planes(&resized(&to_rgb(image, options.background), options))
+        from_buffer(&resized(&to_rgb(image, options.background), options))
     }
 }
 
@@ -82,18 +83,6 @@ fn fitting(from: (u32, u32), into: (u32, u32)) -> (u32, u32) {
     let scale = (f64::from(into.0) / f64::from(from.0)).min(f64::from(into.1) / f64::from(from.1));
     let side = |from: u32, into: u32| ((f64::from(from) * scale + 0.5) as u32).clamp(1, into);
     (side(from.0, into.0), side(from.1, into.1))
-}
-
-fn planes<P: Pixel<Subpixel = u8>>(image: &Picture<P>) -> Tensor {
-    let channels = usize::from(P::CHANNEL_COUNT);
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    Tensor::from_fn([channels, height, width], |dst: &mut [u8]| {
-        for (c, plane) in dst.chunks_exact_mut(width * height).enumerate() {
-            for (value, pixel) in plane.iter_mut().zip(image.as_raw().chunks_exact(channels)) {
-                *value = pixel[c];
-            }
-        }
-    })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use image::{ExtendedColorType, ImageEncoder};
 use rasgo_core::{DType, Error, Result, Tensor};
 
 use super::Disk;
+use super::pixels::interleaved;
 
 /// The bytes of a PNG file that shows a tensor (H, W) or (C, H, W): one channel is grey, three are red, green and
 /// blue, four have transparency. Bytes are taken as they are; floats are clamped to 0..1 and scaled to 0..255.
@@ -49,9 +50,7 @@ pub fn png_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
         }
         _ => tensor.to_vec::<u8>()?,
     };
-    let pixels = height * width;
-    let interleaved: Vec<u8> =
-        (0..pixels).flat_map(|p| planes[p..].iter().step_by(pixels).take(channels).copied()).collect();
+    let interleaved = interleaved(&planes, &[0, 1, 2, 3][..channels]);
     let mut file = Cursor::new(Vec::new());
     PngEncoder::new(&mut file)
         .write_image(&interleaved, w, h, color)

@@ -4,12 +4,13 @@
 //! same bytes, whatever order they are passed in.
 
 use std::collections::BTreeMap;
-use std::io::BufReader;
+use std::io::{self, BufReader};
 use std::path::Path;
 
 use rasgo_core::{Error, Result, Tensor};
 
-use super::{Disk, Hash64, little_endian, open_file, safetensors_header};
+use super::element_bytes::{ByteOrder, for_each_piece, read_tensor};
+use super::{Disk, Hash64, open_file, safetensors_header};
 
 /// What [`load`] has read.
 #[derive(Clone, Debug)]
@@ -59,14 +60,13 @@ pub fn save(
         file.put(&header)?;
         for i in order {
             let (name, tensor) = &tensors[i];
-            little_endian::for_each_piece(tensor, |piece| file.put(piece))
-                .map_err(|e| e.layer(name).file(path))?;
+            for_each_piece(tensor, |piece| file.put(piece)).map_err(|e| e.layer(name).file(path))?;
         }
         Ok(())
     })
 }
 
-/// Reads a file of tensors. `F16` and `BF16` become f32, smaller integers i64, `BOOL` u8: all without loss.
+/// Reads a file of tensors. `F16` and `BF16` become f32, other integers i64, `BOOL` u8: all without loss.
 ///
 /// # Errors
 /// [`ErrorKind::Format`](rasgo_core::ErrorKind::Format) if the file is empty, truncated, something else, or has a
@@ -79,8 +79,14 @@ pub fn load(path: impl AsRef<Path>) -> Result<Loaded> {
     let header = safetensors_header::read(&mut file, length, path)?;
     let mut tensors = Vec::with_capacity(header.tensors.len());
     for (name, info) in header.tensors {
-        let tensor = little_endian::read_tensor(&mut file, info.dtype, &info.shape)
-            .map_err(|source| Error::io(path, source).layer(&name))?;
+        let tensor =
+            read_tensor(&mut file, info.dtype, ByteOrder::Little, &info.shape).map_err(|source| {
+                match source.kind() {
+                    io::ErrorKind::InvalidData => Error::format(path, source.to_string()),
+                    _ => Error::io(path, source),
+                }
+                .layer(&name)
+            })?;
         tensors.push((name, tensor));
     }
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
@@ -102,7 +108,7 @@ pub fn weights_hash(tensors: &[(String, Tensor)]) -> Result<String> {
         hash.write_text(tensor.dtype().name());
         hash.write_number(tensor.shape().len() as u64);
         tensor.shape().iter().for_each(|&size| hash.write_number(size as u64));
-        little_endian::for_each_piece(tensor, |piece| {
+        for_each_piece(tensor, |piece| {
             hash.write(piece);
             Ok(())
         })

@@ -9,7 +9,7 @@ use rasgo_core::{Error, Result, Tensor};
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::little_endian::{dtype_in_file, dtype_of};
+use super::element_bytes::{dtype_in_file, dtype_of};
 use super::looks_like;
 
 /// The longest header that is read, the limit of the reference implementation.

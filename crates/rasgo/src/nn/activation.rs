@@ -128,7 +128,7 @@ impl Activation {
 
 impl Module for Activation {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(None, || self.function.apply(x))
+        self.name.run(|| self.function.apply(x))
     }
 
     fn kind(&self) -> Kind<'_> {
@@ -209,7 +209,7 @@ impl PReLU {
 
 impl Module for PReLU {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(None, || x.prelu(&self.weight.tensor()))
+        self.name.run(|| x.prelu(&self.weight.tensor()))
     }
 }
 

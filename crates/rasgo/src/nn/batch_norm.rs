@@ -6,7 +6,7 @@ use rasgo_derive::Module;
 
 use super::module::{Kind, Module, NormReluPool};
 use super::parameter::{LayerName, Mode, Parameter, State};
-use super::size::expect_spatial;
+use super::size::expect_ranks;
 use crate::init::Init;
 
 /// Batch normalisation of (N, C, …), as `torch.nn.BatchNorm1d`, `BatchNorm2d`, `BatchNorm3d`.
@@ -97,9 +97,7 @@ impl<const D: usize> BatchNorm<D> {
     }
 
     fn normalize(&self, x: &Tensor, relu: bool, pool: Option<PoolAfter>) -> Result<Tensor> {
-        if D != 1 || x.shape().len() != 2 {
-            expect_spatial::<D>(x)?;
-        }
+        expect_ranks(x, if D == 1 { 2..=3 } else { D + 2..=D + 2 })?;
         let options = BatchNormOptions { eps: self.eps, relu, pool };
         let [weight, bias] = [&self.weight, &self.bias].map(|p| p.as_ref().map(Parameter::tensor));
         let (weight, bias) = (weight.as_ref(), bias.as_ref());
@@ -129,7 +127,7 @@ impl<const D: usize> BatchNorm<D> {
 
 impl<const D: usize> Module for BatchNorm<D> {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(None, || self.normalize(&x, false, None))
+        self.name.run(|| self.normalize(&x, false, None))
     }
 
     fn kind(&self) -> Kind<'_> {
@@ -210,7 +208,7 @@ mod tests {
             BatchNorm2d::new(2).forward(x(&[3, 2, 4])).unwrap_err(),
             BatchNorm3d::new(2).forward(x(&[3, 2, 4, 5])).unwrap_err(),
         ] {
-            assert!(error.to_string().contains(" axes, not "), "{error}");
+            assert!(error.to_string().contains(" takes (N, C"), "{error}");
         }
     }
 

@@ -1,6 +1,5 @@
 //! Convolutions.
 
-use rasgo_core::op::Window;
 use rasgo_core::ops::{ConvOptions, PadMode};
 use rasgo_core::{Result, Shape, Tensor};
 use rasgo_derive::Module;
@@ -211,19 +210,11 @@ impl<const D: usize> Conv<D> {
         }
         x.conv(&self.weight.tensor(), bias.as_ref(), &options)
     }
-
-    fn window(&self) -> Window {
-        Window {
-            kernel: Some(self.shape.kernel.on_three_axes(1)),
-            stride: self.stride.on_three_axes(1),
-            dilation: self.dilation.on_three_axes(1),
-        }
-    }
 }
 
 impl<const D: usize> Module for Conv<D> {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(Some(self.window()), || self.convolve(&x, false))
+        self.name.run(|| self.convolve(&x, false))
     }
 
     fn kind(&self) -> Kind<'_> {

@@ -112,7 +112,7 @@ impl<const D: usize> ConvTranspose<D> {
 
     #[track_caller]
     fn run(&self, x: &Tensor, options: &ConvTransposeOptions) -> Result<Tensor> {
-        self.name.run(None, || {
+        self.name.run(|| {
             expect_spatial::<D>(x).map_err(|error| {
                 error.op(["conv_transpose1d", "conv_transpose2d", "conv_transpose3d"][D - 1])
             })?;

@@ -31,7 +31,7 @@ impl Dropout {
 
 impl Module for Dropout {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(None, || {
+        self.name.run(|| {
             if !self.mode.is_training() || self.p == 0.0 || x.is_shape_only() {
                 return Ok(x);
             }
@@ -71,7 +71,7 @@ impl<const D: usize> ChannelDropout<D> {
 
 impl<const D: usize> Module for ChannelDropout<D> {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(None, || {
+        self.name.run(|| {
             expect_spatial::<D>(&x)?;
             if !self.mode.is_training() || self.p == 0.0 || x.is_shape_only() {
                 return Ok(x);

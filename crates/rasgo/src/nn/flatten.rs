@@ -27,7 +27,7 @@ impl Default for Flatten {
 
 impl Module for Flatten {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(None, || x.flatten(1))
+        self.name.run(|| x.flatten(1))
     }
 }
 
@@ -52,6 +52,6 @@ impl Default for Identity {
 
 impl Module for Identity {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(None, || Ok(x))
+        self.name.run(|| Ok(x))
     }
 }

@@ -60,7 +60,7 @@ impl GroupNorm {
 
 impl Module for GroupNorm {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(None, || {
+        self.name.run(|| {
             let [weight, bias] = tensors([&self.weight, &self.bias]);
             x.group_norm(self.num_groups, weight.as_ref(), bias.as_ref(), self.eps)
         })
@@ -117,7 +117,7 @@ impl LayerNorm {
 
 impl Module for LayerNorm {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(None, || {
+        self.name.run(|| {
             let [weight, bias] = tensors([&self.weight, &self.bias]);
             x.layer_norm(self.normalized_shape.clone(), weight.as_ref(), bias.as_ref(), self.eps)
         })
@@ -229,7 +229,7 @@ impl<const D: usize> InstanceNorm<D> {
 
 impl<const D: usize> Module for InstanceNorm<D> {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(None, || self.normalize(&x))
+        self.name.run(|| self.normalize(&x))
     }
 }
 

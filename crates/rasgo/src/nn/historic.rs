@@ -3,7 +3,6 @@
 //! LeCun, Boser, Denker, Henderson, Howard, Hubbard, Jackel: *Handwritten digit recognition with a back-propagation
 //! network*, NIPS 1989 (printed 1990).
 
-use rasgo_core::op::Window;
 use rasgo_core::ops::{AvgPoolOptions, ConvOptions};
 use rasgo_core::{Result, Tensor};
 use rasgo_derive::Module;
@@ -33,7 +32,7 @@ impl Default for ScaledTanh {
 
 impl Module for ScaledTanh {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(None, || x.scale(2.0 / 3.0)?.tanh()?.scale(1.7159))
+        self.name.run(|| x.scale(2.0 / 3.0)?.tanh()?.scale(1.7159))
     }
 }
 
@@ -62,8 +61,7 @@ impl Subsample2d {
 
 impl Module for Subsample2d {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        let window = Window { kernel: Some([1, 2, 2]), stride: [1, 2, 2], dilation: [1; 3] };
-        self.name.run(Some(window), || {
+        self.name.run(|| {
             let channels = [1, self.weight.shape()[0], 1, 1];
             let mean = x.avg_pool(&AvgPoolOptions::new([1, 2, 2]))?;
             let (weight, bias) =
@@ -114,8 +112,7 @@ impl ConnectedConv2d {
 
 impl Module for ConnectedConv2d {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        let window = Window { kernel: Some([1, self.kernel, self.kernel]), stride: [1; 3], dilation: [1; 3] };
-        self.name.run(Some(window), || {
+        self.name.run(|| {
             let (out, k) = (self.bias.shape()[0], self.kernel);
             let weight = self.weight.tensor();
             let places = Tensor::from_slice(&self.places, [self.places.len()])?;

@@ -7,7 +7,7 @@ use super::module::Module;
 use super::parameter::{LayerName, Parameter};
 use crate::init::Init;
 
-/// `y = x weight^T + bias`: (N, in) to (N, out), as `torch.nn.Linear`.
+/// `y = x weight^T + bias` along the last axis: (…, in) to (…, out), as `torch.nn.Linear`.
 #[derive(Clone, Debug, Module)]
 pub struct Linear {
     /// (out, in)
@@ -41,7 +41,7 @@ impl Linear {
 
 impl Module for Linear {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(None, || {
+        self.name.run(|| {
             let bias = self.bias.as_ref().map(Parameter::tensor);
             x.linear(&self.weight.tensor(), bias.as_ref())
         })

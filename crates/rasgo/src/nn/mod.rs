@@ -2,6 +2,11 @@
 //!
 //! A layer is a plain struct; `#[derive(Module)]` lets visitors walk its fields, and its field names are those of
 //! PyTorch's `state_dict`. What computes implements [`Module`].
+//!
+//! Losses hold nothing, so they are no layers: they are methods of the output, as
+//! [`cross_entropy`](crate::Tensor::cross_entropy), [`mse_loss`](crate::Tensor::mse_loss) and
+//! [`binary_cross_entropy_with_logits`](crate::Tensor::binary_cross_entropy_with_logits), with the options of PyTorch's
+//! `nn.CrossEntropyLoss` and the like.
 
 mod activation;
 mod batch_norm;
@@ -9,6 +14,7 @@ mod conv;
 mod conv_norm_act;
 mod conv_transpose;
 mod dropout;
+mod embedding;
 mod flatten;
 mod group_norm;
 pub mod historic;
@@ -33,6 +39,7 @@ pub use conv::{Conv, Conv1d, Conv2d, Conv3d, Padding};
 pub use conv_norm_act::ConvNormAct;
 pub use conv_transpose::{ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub use dropout::{ChannelDropout, Dropout, Dropout1d, Dropout2d, Dropout3d};
+pub use embedding::Embedding;
 pub use flatten::{Flatten, Identity};
 pub use group_norm::{GroupNorm, InstanceNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm};
 pub use linear::Linear;

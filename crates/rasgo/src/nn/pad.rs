@@ -57,7 +57,7 @@ macro_rules! paddings {
 
         impl<const D: usize> Module for $name<D> {
             fn forward(&self, x: Tensor) -> Result<Tensor> {
-                self.name.run(None, || {
+                self.name.run(|| {
                     expect_spatial::<D>(&x).map_err(|error| error.op("pad"))?;
                     x.pad(&self.sides.0, self.mode)
                 })

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, TryLockError};
 
-use rasgo_core::op::{Event, Window, notify};
+use rasgo_core::op::{Event, notify};
 use rasgo_core::random::{Key, next_key};
 use rasgo_core::scope::{self, LayerScope};
 use rasgo_core::{DType, Error, ErrorKind, Meta, Result, Shape, Tensor};
@@ -56,6 +56,11 @@ impl Parameter {
     /// The shape.
     pub fn shape(&self) -> &Shape {
         &self.shape
+    }
+
+    /// What its random numbers follow from.
+    pub(crate) fn key(&self) -> Key {
+        self.key
     }
 
     /// The values, to be used in a forward: a leaf for gradients unless the parameter is frozen.
@@ -261,20 +266,16 @@ impl LayerName {
 
     /// Runs a layer's forward inside its scope, and tells an observer what came out.
     #[track_caller]
-    pub fn run(&self, window: Option<Window>, forward: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
-        Ok(self.run_with(window, || Ok((forward()?, ())))?.0)
+    pub fn run(&self, forward: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
+        Ok(self.run_with(|| Ok((forward()?, ())))?.0)
     }
 
     /// As [`run`](Self::run), of a layer that gives something besides its output.
     #[track_caller]
-    pub fn run_with<R>(
-        &self,
-        window: Option<Window>,
-        forward: impl FnOnce() -> Result<(Tensor, R)>,
-    ) -> Result<(Tensor, R)> {
+    pub fn run_with<R>(&self, forward: impl FnOnce() -> Result<(Tensor, R)>) -> Result<(Tensor, R)> {
         let _scope = self.enter();
         let (output, rest) = forward().map_err(scope::annotate)?;
-        notify(|| Event::Layer { path: self.path(), kind: self.kind, output: output.clone(), window });
+        notify(|| Event::Layer { path: self.path(), kind: self.kind, output: output.clone() });
         Ok((output, rest))
     }
 }

@@ -1,6 +1,5 @@
 //! Poolings.
 
-use rasgo_core::op::Window;
 use rasgo_core::ops::{AvgPoolOptions, MaxPoolOptions, PoolAfter};
 use rasgo_core::{Result, Tensor};
 use rasgo_derive::Module;
@@ -64,15 +63,10 @@ impl<const D: usize> MaxPool<D> {
         self
     }
 
-    fn window(&self) -> Window {
-        let MaxPoolOptions { kernel, stride, dilation, .. } = self.options;
-        Window { kernel: Some(kernel), stride, dilation }
-    }
-
     /// The maxima and their flat positions in the input's planes, as `return_indices=True`.
     #[track_caller]
     pub fn forward_with_indices(&self, x: Tensor) -> Result<(Tensor, Tensor)> {
-        self.name.run_with(Some(self.window()), || {
+        self.name.run_with(|| {
             expect_spatial::<D>(&x)?;
             x.max_pool_with_indices(&self.options)
         })
@@ -83,7 +77,7 @@ windowed!(MaxPool, MaxPoolOptions, ["MaxPool1d", "MaxPool2d", "MaxPool3d"]);
 
 impl<const D: usize> Module for MaxPool<D> {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(Some(self.window()), || {
+        self.name.run(|| {
             expect_spatial::<D>(&x)?;
             x.max_pool(&self.options)
         })
@@ -135,16 +129,12 @@ windowed!(AvgPool, AvgPoolOptions, ["AvgPool1d", "AvgPool2d", "AvgPool3d"]);
 
 impl<const D: usize> Module for AvgPool<D> {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        let AvgPoolOptions { kernel, stride, .. } = self.options;
-        self.name.run(Some(Window { kernel: Some(kernel), stride, dilation: [1; 3] }), || {
+        self.name.run(|| {
             expect_spatial::<D>(&x)?;
             x.avg_pool(&self.options)
         })
     }
 }
-
-/// What an adaptive pooling sees of an axis: all of it.
-const WHOLE: Window = Window { kernel: None, stride: [1; 3], dilation: [1; 3] };
 
 macro_rules! adaptive {
     ($name:ident, $kinds:expr, $method:ident, $what:literal, [$one:ident, $two:ident, $three:ident]) => {
@@ -174,7 +164,7 @@ macro_rules! adaptive {
 
         impl<const D: usize> Module for $name<D> {
             fn forward(&self, x: Tensor) -> Result<Tensor> {
-                self.name.run(Some(WHOLE), || {
+                self.name.run(|| {
                     expect_spatial::<D>(&x)?;
                     x.$method(self.output.on_three_axes())
                 })
@@ -202,7 +192,7 @@ impl<const D: usize> AdaptiveMaxPool<D> {
     /// The maxima and their flat positions in the input's planes, as `return_indices=True`.
     #[track_caller]
     pub fn forward_with_indices(&self, x: Tensor) -> Result<(Tensor, Tensor)> {
-        self.name.run_with(Some(WHOLE), || {
+        self.name.run_with(|| {
             expect_spatial::<D>(&x)?;
             x.adaptive_max_pool_with_indices(self.output.on_three_axes())
         })

@@ -1,6 +1,8 @@
 //! One number for all axes, or one for each; how many axes an input has.
 
-use rasgo_core::{Error, Result, Tensor, scope};
+use std::ops::RangeInclusive;
+
+use rasgo_core::{Error, Result, Tensor};
 
 /// A value for each of `D` spatial axes; a single number stands for all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,11 +62,18 @@ impl<const D: usize> AdaptiveSize<D> {
 
 /// Refuses what is not (N, C, …) with `D` spatial axes.
 pub(super) fn expect_spatial<const D: usize>(x: &Tensor) -> Result<()> {
+    expect_ranks(x, D + 2..=D + 2)
+}
+
+/// Refuses an input with another number of axes than a layer of (N, C, …) takes.
+pub(super) fn expect_ranks(x: &Tensor, ranks: RangeInclusive<usize>) -> Result<()> {
     let rank = x.shape().len();
-    if rank == D + 2 {
+    if ranks.contains(&rank) {
         return Ok(());
     }
-    let wanted = ["(N, C, L)", "(N, C, H, W)", "(N, C, D, H, W)"][D - 1];
-    let error = Error::shape(format!("input {} has {rank} axes, not {}", x.shape(), D + 2));
-    Err(scope::annotate(error.hint(format!("give {wanted}; add the batch axis with .reshape"))))
+    let shapes = ["(N, C)", "(N, C, L)", "(N, C, H, W)", "(N, C, D, H, W)"];
+    let wanted: Vec<&str> = ranks.clone().map(|rank| shapes[rank - 2]).collect();
+    let counts: Vec<String> = ranks.map(|rank| rank.to_string()).collect();
+    let text = format!("input {} has {rank} axes, not {}", x.shape(), counts.join(" or "));
+    Err(Error::shape(text).hint(format!("give {}; add the batch axis with .reshape", wanted.join(" or "))))
 }

@@ -1,6 +1,5 @@
 //! Patches as columns, and columns as a map.
 
-use rasgo_core::op::Window;
 use rasgo_core::ops::UnfoldOptions;
 use rasgo_core::{Result, Tensor};
 use rasgo_derive::Module;
@@ -85,18 +84,12 @@ impl Fold {
 
 impl Module for Unfold {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        let UnfoldOptions { kernel, stride, dilation, .. } = self.options;
-        let window = Window {
-            kernel: Some([1, kernel[0], kernel[1]]),
-            stride: [1, stride[0], stride[1]],
-            dilation: [1, dilation[0], dilation[1]],
-        };
-        self.name.run(Some(window), || x.unfold(&self.options))
+        self.name.run(|| x.unfold(&self.options))
     }
 }
 
 impl Module for Fold {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(None, || x.fold(self.output_size.0, &self.options))
+        self.name.run(|| x.fold(self.output_size.0, &self.options))
     }
 }

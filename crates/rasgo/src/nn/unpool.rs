@@ -74,7 +74,7 @@ impl<const D: usize> MaxUnpool<D> {
 
     #[track_caller]
     fn unpool(&self, x: &Tensor, indices: &Tensor, options: &MaxUnpoolOptions) -> Result<Tensor> {
-        self.name.run(None, || {
+        self.name.run(|| {
             expect_spatial::<D>(x)?;
             x.max_unpool(indices, options)
         })

@@ -78,7 +78,7 @@ impl<const D: usize> Upsample<D> {
 
 impl<const D: usize> Module for Upsample<D> {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(None, || {
+        self.name.run(|| {
             expect_spatial::<D>(&x).map_err(|error| error.op("interpolate"))?;
             x.interpolate(&self.options)
         })
@@ -109,7 +109,7 @@ impl PixelShuffle {
 
 impl Module for PixelShuffle {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(None, || x.pixel_shuffle(self.upscale_factor))
+        self.name.run(|| x.pixel_shuffle(self.upscale_factor))
     }
 }
 
@@ -130,6 +130,6 @@ impl PixelUnshuffle {
 
 impl Module for PixelUnshuffle {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(None, || x.pixel_unshuffle(self.downscale_factor))
+        self.name.run(|| x.pixel_unshuffle(self.downscale_factor))
     }
 }

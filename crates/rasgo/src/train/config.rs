@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use rasgo_core::{Error, Result};
+use rasgo_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::data::Augment;
+use crate::data::{Augment, Dataset, samples_called};
 use crate::optim::{Rule, Schedule};
 use crate::zoo::{self, Architecture};
 
-/// Random changes of training images; zero turns one off.
+/// Random changes of training images, and of nothing else; zero turns one off.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AugmentConfig {
@@ -28,6 +28,9 @@ impl Default for AugmentConfig {
 }
 
 impl AugmentConfig {
+    /// No change.
+    pub const NONE: AugmentConfig = AugmentConfig { rotation: 0.0, scale: 0.0, shift: 0.0 };
+
     pub(super) fn augment(&self) -> Augment {
         let scale = (1.0 - self.scale, 1.0 + self.scale);
         Augment { rotation: self.rotation, scale, shift: self.shift, ..Augment::default() }
@@ -38,13 +41,14 @@ impl AugmentConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
-    /// `mnist`, or a folder of IDX files.
+    /// `mnist`, a folder of IDX files, or a file of arrays (`.npz`, `.safetensors`).
     pub data: String,
-    /// A model of the zoo, or a model file.
-    pub model: String,
-    /// Passes over the training images.
+    /// A model of the zoo, or a model file. Unsaid, the zoo's for such data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Passes over the training samples.
     pub epochs: u64,
-    /// Images of one forward.
+    /// Samples of one forward.
     pub batch_size: usize,
     /// Batches of one step, whose gradients are averaged: a larger batch than memory holds.
     pub accumulate: usize,
@@ -62,22 +66,23 @@ pub struct TrainConfig {
     pub ema: f64,
     /// The share of the target that is spread over all classes.
     pub label_smoothing: f64,
-    /// Training images that are held out for validation; with 0 there is none. Unsaid, a tenth of them, 1000 at most.
+    /// Training samples that are held out for validation; with 0 there is none. Unsaid, a tenth of them, 1000 at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_out: Option<usize>,
     /// The seed of weights, order and augmentation.
     pub seed: u64,
     /// The update rule.
     pub optimizer: Rule,
-    /// Random changes of training images.
-    pub augment: AugmentConfig,
+    /// Random changes of training images. Unsaid, the default for images, and none for sequences and video.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub augment: Option<AugmentConfig>,
 }
 
 impl Default for TrainConfig {
     fn default() -> Self {
         TrainConfig {
             data: "mnist".to_string(),
-            model: zoo::DEFAULT.to_string(),
+            model: None,
             epochs: 4,
             batch_size: 128,
             accumulate: 1,
@@ -90,8 +95,8 @@ impl Default for TrainConfig {
             label_smoothing: 0.05,
             held_out: None,
             seed: 0,
-            optimizer: Rule::AdamW { betas: (0.9, 0.99), eps: 1e-8 },
-            augment: AugmentConfig::default(),
+            optimizer: Rule::AdamW { betas: (0.9, 0.99), eps: 1e-8, amsgrad: false },
+            augment: None,
         }
     }
 }
@@ -109,12 +114,34 @@ impl TrainConfig {
         toml::to_string(self).expect("a configuration has a text")
     }
 
-    /// The model's layers, from the zoo or from a file.
+    /// The same, with a value for all that is left unsaid, as it is for these data.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Argument`] for augmentation of what is no image.
+    pub fn for_data(&self, data: &dyn Dataset) -> Result<TrainConfig> {
+        let shape = data.shape();
+        let mut config = self.clone();
+        config.model.get_or_insert_with(|| zoo::default_for(shape).to_string());
+        config.held_out.get_or_insert((data.len() / 10).min(1000));
+        let images = shape.len() == 3;
+        let usual = if images { AugmentConfig::default() } else { AugmentConfig::NONE };
+        let augment = *config.augment.get_or_insert(usual);
+        if !images && augment != AugmentConfig::NONE {
+            let text = format!(
+                "augmentation turns, scales and shifts images, and these are {} of shape {shape}",
+                samples_called(shape)
+            );
+            return Err(Error::new(ErrorKind::Argument, text)
+                .hint("leave [augment] out of the configuration, or set its numbers to 0"));
+        }
+        Ok(config)
+    }
+
+    /// The model's layers, from the zoo or from a file; those for images where none is said.
     pub fn architecture(&self) -> Result<Architecture> {
-        if self.model.ends_with(".toml") {
-            Architecture::read(&self.model)
-        } else {
-            Ok(zoo::named(&self.model)?.architecture())
+        match self.model.as_deref().unwrap_or(zoo::DEFAULT) {
+            file if file.ends_with(".toml") => Architecture::read(file),
+            name => Ok(zoo::named(name)?.architecture()),
         }
     }
 
@@ -146,6 +173,6 @@ impl TrainConfig {
             }
         }
         self.optimizer.check()?;
-        self.augment.augment().check()
+        self.augment.unwrap_or_default().augment().check()
     }
 }

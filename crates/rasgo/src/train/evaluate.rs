@@ -62,7 +62,8 @@ pub fn evaluate(network: &dyn Module, loader: &Loader) -> Result<Evaluation> {
         let size = indices.len();
         let logits = no_grad(|| network.forward(input))?;
         if logits.shape()[..] != [size, classes] {
-            let text = format!("the network gives {} for {size} images of {classes} classes", logits.shape());
+            let text =
+                format!("the network gives {} for {size} samples of {classes} classes", logits.shape());
             return Err(Error::new(ErrorKind::Data, text));
         }
         loss += f64::from(logits.cross_entropy(&target, Default::default())?.item::<f32>()?) * size as f64;
@@ -86,7 +87,7 @@ pub fn evaluate(network: &dyn Module, loader: &Loader) -> Result<Evaluation> {
         images += size;
     }
     if images == 0 {
-        return Err(Error::new(ErrorKind::Data, "there is no image to evaluate on"));
+        return Err(Error::new(ErrorKind::Data, "there is no sample to evaluate on"));
     }
     Ok(Evaluation { accuracy: ratio(found, images), loss: loss / images as f64, confusion, mistakes })
 }

@@ -11,6 +11,6 @@ mod weight_mean;
 
 pub use config::{AugmentConfig, TrainConfig};
 pub use evaluate::{Evaluation, Mistake, evaluate};
-pub use observer::{EpochMetrics, Observer, Outcome, Progress, Silent};
+pub use observer::{EpochMetrics, Observer, Outcome, Progress, Setup, Silent};
 pub use saved_model::{ModelInfo, SavedModel};
 pub use trainer::Trainer;

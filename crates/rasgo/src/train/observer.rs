@@ -6,6 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use super::evaluate::Evaluation;
 
+/// A run that is about to begin.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The data, in one line.
+    pub description: String,
+    /// What the samples are called: images, sequences or videos.
+    pub samples: &'static str,
+    /// Parameters of the network.
+    pub parameters: usize,
+}
+
 /// Where training is.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
@@ -51,7 +62,7 @@ pub struct EpochMetrics {
 /// Watches a run, and may stop it.
 pub trait Observer {
     /// The run is set up.
-    fn started(&mut self, _description: &str, _parameters: usize) {}
+    fn started(&mut self, _setup: &Setup) {}
     /// After every step. `false` stops the run; it can be resumed from there.
     fn step(&mut self, _progress: Progress) -> bool {
         true

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rasgo_core::{Error, ErrorKind, Result, Tensor, no_grad};
 
-use crate::data::{Normalize, batch_of};
+use crate::data::{Normalize, batch_of, samples_called};
 use crate::formats::{Disk, ImageOptions, ResizeRule, read_image, safetensors};
 use crate::nn::{Module, ModuleExt};
 use crate::zoo::{Architecture, Network};
@@ -100,10 +100,21 @@ impl SavedModel {
         Ok(SavedModel { network, info })
     }
 
-    /// The probabilities of the classes for an image tensor (C, H, W).
+    /// The probabilities of the classes for one sample: an image (C, H, W), a sequence (C, L) or a video (C, D, H, W).
     pub fn predict(&self, image: &Tensor) -> Result<Vec<f32>> {
         let batch = batch_of(std::slice::from_ref(image), Some(&self.info.normalize))?;
         no_grad(|| self.network.forward(batch)?.softmax(1)?.to_vec())
+    }
+
+    /// The probabilities of the classes for each of these samples, as rows: (N, classes). Each row is what
+    /// [`predict`](SavedModel::predict) gives, to the bit.
+    pub fn predict_all(&self, samples: &[Tensor]) -> Result<Tensor> {
+        let mut rows = Vec::with_capacity(samples.len() * self.info.classes.len());
+        for part in samples.chunks(250) {
+            let batch = batch_of(part, Some(&self.info.normalize))?;
+            rows.extend(no_grad(|| self.network.forward(batch)?.softmax(1)?.to_vec::<f32>())?);
+        }
+        Tensor::from_vec(rows, [samples.len(), self.info.classes.len()])
     }
 
     /// The probabilities of the classes for an image file of any size and mode.
@@ -113,8 +124,11 @@ impl SavedModel {
 
     /// Reads an image file and brings it to the model's input.
     pub fn read(&self, path: impl AsRef<Path>) -> Result<Tensor> {
-        let [channels, height, width] = self.network.architecture().input[..] else {
-            return Err(Error::config("the model does not take images"));
+        let (path, input) = (path.as_ref(), &self.network.architecture().input);
+        let [channels, height, width] = input[..] else {
+            return Err(Error::config(format!("the model takes {}, no images", samples_called(input)))
+                .file(path)
+                .hint("give a .npy file of one of them or a batch, or an .npz or .safetensors file with x"));
         };
         read_image(path, &ImageOptions::new(channels).size(height, width).rule(self.info.resize))
     }

@@ -8,13 +8,13 @@ use rasgo_core::ops::CrossEntropyOptions;
 use rasgo_core::{Error, ErrorKind, Gradients, Result, random, trim_memory};
 
 use super::checkpoint::{self, Identity, Position, Trained};
-use super::config::TrainConfig;
+use super::config::{AugmentConfig, TrainConfig};
 use super::evaluate::evaluate;
-use super::observer::{EpochMetrics, Observer, Outcome, Progress};
+use super::observer::{EpochMetrics, Observer, Outcome, Progress, Setup};
 use super::saved_model::ModelInfo;
 use super::trainer::Trainer;
 use super::weight_mean::WeightMean;
-use crate::data::{self, Batch, Dataset, Loader, LoaderOptions, Normalize, Splits};
+use crate::data::{self, Batch, Dataset, Loader, LoaderOptions, Normalize, Splits, samples_called};
 use crate::formats::{ResizeRule, weights_hash};
 use crate::nn::{Module, ModuleExt};
 use crate::optim::{Group, Optimizer, clip_grad_norm};
@@ -35,6 +35,20 @@ pub(super) struct Session<'a> {
     saved_at: Instant,
 }
 
+/// Nothing can be learned where all samples are of one class.
+fn expect_two_classes(labels: &[i64], classes: &[String]) -> Result<()> {
+    let Some(first) = labels.first() else {
+        return Err(Error::new(ErrorKind::Data, "there is nothing to train on"));
+    };
+    if labels.iter().any(|label| label != first) {
+        return Ok(());
+    }
+    let class = usize::try_from(*first).ok().and_then(|class| classes.get(class));
+    let name = class.map_or(first.to_string(), |name| format!("{name:?}"));
+    let text = format!("all {} training samples are of one class, {name}", labels.len());
+    Err(Error::new(ErrorKind::Data, text).hint("give samples of two classes or more"))
+}
+
 impl<'a> Session<'a> {
     pub(super) fn new(
         trainer: &'a Trainer,
@@ -43,14 +57,15 @@ impl<'a> Session<'a> {
         folder: &Path,
     ) -> Result<Session<'a>> {
         config.check()?;
+        let config = config.for_data(&*splits.train)?;
         let architecture = config.architecture()?;
         let classes = splits.train.classes().to_vec();
         let shape = splits.train.shape().to_vec();
         random::manual_seed(config.seed);
         let network = architecture.classes(classes.len()).input(&shape).build()?;
         let labels = splits.train.labels()?;
-        let mut config = config.clone();
-        let (kept, held_out) = match *config.held_out.get_or_insert((labels.len() / 10).min(1000)) {
+        expect_two_classes(&labels, &classes)?;
+        let (kept, held_out) = match config.held_out.unwrap_or(0) {
             0 => ((0..labels.len()).collect(), Vec::new()),
             n => data::split_indices(&labels, n, 0).map_err(|error| {
                 error.hint(format!("give a --held-out from 0 to {}", labels.len().saturating_sub(1)))
@@ -58,7 +73,8 @@ impl<'a> Session<'a> {
         };
         let step_images = config.batch_size.saturating_mul(config.accumulate);
         if kept.len() < step_images {
-            let text = format!("a step takes {step_images} images, and there are {} to train on", kept.len());
+            let what = samples_called(&shape);
+            let text = format!("a step takes {step_images} {what}, and there are {} to train on", kept.len());
             return Err(Error::argument(text).hint("give a smaller --batch-size or --accumulate"));
         }
         let normalize = Normalize::measure(&*splits.train, &kept)?;
@@ -69,7 +85,7 @@ impl<'a> Session<'a> {
             .batch_size(config.batch_size)
             .drop_last(true)
             .shuffle(config.seed)
-            .augment(config.augment.augment())
+            .augment(config.augment.filter(|augment| *augment != AugmentConfig::NONE).map(|a| a.augment()))
             .indices(kept);
         let train = Loader::new(Arc::clone(&splits.train), options)?;
         let validation = match held_out.is_empty() {
@@ -122,7 +138,11 @@ impl<'a> Session<'a> {
     }
 
     fn epochs(&mut self, mut at: Position, observer: &mut dyn Observer) -> Result<Outcome> {
-        observer.started(&self.description, self.trained.network.parameter_count());
+        observer.started(&Setup {
+            description: self.description.clone(),
+            samples: samples_called(self.train.dataset().shape()),
+            parameters: self.trained.network.parameter_count(),
+        });
         if at == Position::default() {
             self.write_checkpoint(at)?;
         }

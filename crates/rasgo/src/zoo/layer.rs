@@ -676,7 +676,8 @@ impl LayerSpec {
             }
             S::Flatten(_) => Box::new(nn::Flatten::new()),
             S::Linear(spec) => {
-                let layer = nn::Linear::new(channels, spec.out_features.unwrap_or(classes));
+                let features = x.shape().last().copied().unwrap_or(0);
+                let layer = nn::Linear::new(features, spec.out_features.unwrap_or(classes));
                 Box::new(layer.bias(spec.bias.unwrap_or(true)))
             }
             S::Dropout(spec) | S::Dropout1d(spec) | S::Dropout2d(spec) | S::Dropout3d(spec)

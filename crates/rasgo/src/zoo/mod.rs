@@ -8,10 +8,12 @@ mod layer;
 mod models;
 mod network;
 mod resize;
+mod seen;
 mod summary;
 
 pub use architecture::Architecture;
 pub use layer::LayerSpec;
-pub use models::{DEFAULT, Model, models, named};
+pub use models::{DEFAULT, Model, default_for, models, named};
 pub use network::Network;
+pub use seen::Seen;
 pub use summary::{LayerRow, Summary, summarize};

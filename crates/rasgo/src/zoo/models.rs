@@ -40,8 +40,21 @@ impl Model {
     }
 }
 
-/// The model that `rasgo train` takes without being told.
+/// The model that `rasgo train` takes for images without being told.
 pub const DEFAULT: &str = "rasgo-small";
+
+/// Its kin for sequences and video.
+const DEFAULT_1D: &str = "rasgo-small-1d";
+const DEFAULT_3D: &str = "rasgo-small-3d";
+
+/// The model that `rasgo train` takes, without being told, for samples of that shape.
+pub fn default_for(shape: &[usize]) -> &'static str {
+    match shape.len() {
+        2 => DEFAULT_1D,
+        4 => DEFAULT_3D,
+        _ => DEFAULT,
+    }
+}
 
 /// Every model of the zoo.
 pub fn models() -> &'static [Model] {
@@ -53,6 +66,20 @@ pub fn models() -> &'static [Model] {
             input: MNIST,
             classes: 10,
             layers: small,
+        },
+        Model {
+            name: DEFAULT_1D,
+            about: "five convolutions over time with batch norm, for sequences: the default for (C, L)",
+            input: &[1, 128],
+            classes: 10,
+            layers: small_1d,
+        },
+        Model {
+            name: DEFAULT_3D,
+            about: "five convolutions over time and space with batch norm, for small videos: the default for (C, D, H, W)",
+            input: &[1, 8, 28, 28],
+            classes: 10,
+            layers: small_3d,
         },
         Model {
             name: "mlp",
@@ -139,9 +166,12 @@ fn linear(out_features: impl Into<Option<usize>>) -> LayerSpec {
     LayerSpec::Linear(LinearSpec { out_features: out_features.into(), bias: None })
 }
 
+fn size_of(size: usize) -> AdaptiveSpec {
+    AdaptiveSpec { output_size: AdaptiveAxes::One(AdaptiveAxis::Size(size)) }
+}
+
 fn average_to(size: usize) -> LayerSpec {
-    let output_size = AdaptiveAxes::One(AdaptiveAxis::Size(size));
-    LayerSpec::AdaptiveAvgPool2d(AdaptiveSpec { output_size })
+    LayerSpec::AdaptiveAvgPool2d(size_of(size))
 }
 
 /// Convolution without bias, normalisation, ReLU.
@@ -163,6 +193,50 @@ fn small(model: &mut Architecture) {
     model.backbone.extend(conv_norm_relu(64, 3, 1));
     model.backbone.extend(conv_norm_relu(64, 3, 1));
     model.head = vec![average_to(1), flatten(), linear(None)];
+}
+
+/// The same idea along one axis. Maps halve three times, so that the last layer sees 101 steps.
+fn small_1d(model: &mut Architecture) {
+    let conv_norm_relu = |channels: usize, kernel_size: usize, stride: Option<usize>| {
+        let spec = ConvSpec {
+            bias: Some(false),
+            stride: stride.map(Axes::One),
+            ..conv(channels, kernel_size, kernel_size / 2)
+        };
+        [LayerSpec::Conv1d(spec), LayerSpec::BatchNorm1d(NormSpec::default()), relu()]
+    };
+    let pool = || LayerSpec::MaxPool1d(MaxPoolSpec::new(Axes::One(2)));
+    model.backbone.extend(conv_norm_relu(16, 7, Some(2)));
+    model.backbone.extend(conv_norm_relu(32, 5, None));
+    model.backbone.push(pool());
+    model.backbone.extend(conv_norm_relu(32, 5, None));
+    model.backbone.push(pool());
+    model.backbone.extend(conv_norm_relu(64, 5, None));
+    model.backbone.extend(conv_norm_relu(64, 5, None));
+    model.head = vec![LayerSpec::AdaptiveAvgPool1d(size_of(1)), flatten(), linear(None)];
+}
+
+/// And over time and space. Frames halve at once; time stays as long as it is, for few frames are usual.
+fn small_3d(model: &mut Architecture) {
+    let conv_norm_relu = |channels: usize, spec: ConvSpec| {
+        let spec = ConvSpec { out_channels: channels, bias: Some(false), ..spec };
+        [LayerSpec::Conv3d(spec), LayerSpec::BatchNorm3d(NormSpec::default()), relu()]
+    };
+    let first = ConvSpec {
+        kernel_size: Axes::Each(vec![3, 5, 5]),
+        stride: Some(Axes::Each(vec![1, 2, 2])),
+        padding: Some(PaddingSpec::Axes(Axes::Each(vec![1, 2, 2]))),
+        ..conv(0, 3, 1)
+    };
+    let pool = || LayerSpec::MaxPool3d(MaxPoolSpec::new(Axes::Each(vec![1, 2, 2])));
+    model.backbone.extend(conv_norm_relu(8, first));
+    model.backbone.extend(conv_norm_relu(16, conv(0, 3, 1)));
+    model.backbone.push(pool());
+    model.backbone.extend(conv_norm_relu(32, conv(0, 3, 1)));
+    model.backbone.push(pool());
+    model.backbone.extend(conv_norm_relu(64, conv(0, 3, 1)));
+    model.backbone.extend(conv_norm_relu(64, conv(0, 3, 1)));
+    model.head = vec![LayerSpec::AdaptiveAvgPool3d(size_of(1)), flatten(), linear(None)];
 }
 
 /// 784-256-128-10 with ReLU between.
@@ -296,7 +370,7 @@ mod tests {
 
     #[test]
     fn each_row_of_a_batch_is_predicted_to_the_bit_as_alone() {
-        for name in [DEFAULT, "lecture", "lenet5", "mlp", "lecun1990"] {
+        for name in [DEFAULT, DEFAULT_1D, DEFAULT_3D, "lecture", "lenet5", "mlp", "lecun1990"] {
             let model = named(name).unwrap();
             let mut network = model.architecture().build().unwrap();
             network.eval();

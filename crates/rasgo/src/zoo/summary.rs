@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
-use rasgo_core::op::{Event, Window};
-use rasgo_core::{DType, Result, Tensor, no_grad, observe};
+use rasgo_core::op::Event;
+use rasgo_core::reach::{Coverage, fields};
+use rasgo_core::{DType, Result, Tensor, observe};
 use serde::Serialize;
 
+use super::seen::Seen;
 use crate::nn::{Item, Module, ModuleExt, Visitable, shape_only_forward, walk};
 
 /// One layer of a summary.
@@ -22,8 +24,17 @@ pub struct LayerRow {
     pub parameters: usize,
     /// Multiply-adds for one input.
     pub multiply_adds: u64,
-    /// Input pixels along each spatial axis that one output depends on; a whole axis once a layer has seen it all.
+    /// Input pixels along each spatial axis that one output depends on, padding included; a whole axis once a layer has
+    /// seen it all.
     pub receptive_field: Vec<usize>,
+    /// Input pixels along each spatial axis from one output's field to its neighbour's: the product of the strides so
+    /// far. `None` where it differs from place to place, or one output is all that there is to see.
+    pub effective_stride: Vec<Option<usize>>,
+    /// How far the first output's field begins before the input along each spatial axis. `None` as the stride.
+    pub effective_padding: Vec<Option<i64>>,
+    /// Which part of the input at least one of the layer's outputs depends on.
+    #[serde(flatten)]
+    pub seen: Seen,
 }
 
 /// A model, layer by layer.
@@ -37,6 +48,9 @@ pub struct Summary {
     pub parameters: usize,
     /// All multiply-adds for one input.
     pub multiply_adds: u64,
+    /// Which part of the input the model's output depends on.
+    #[serde(flatten)]
+    pub seen: Seen,
     /// The layers in the order in which they run.
     pub layers: Vec<LayerRow>,
 }
@@ -50,18 +64,18 @@ impl Summary {
 
 /// Runs the model once on an input without values and collects its layers.
 ///
-/// Receptive fields follow the chain of layers: of a window of k cells with dilation d,
-/// `field += d (k - 1) * jump`, `jump *= stride`.
+/// Receptive fields and coverage follow the operations that the model really calls, over branches too: see
+/// [`fields`] and [`Coverage`].
 pub fn summarize(name: &str, model: &impl Module, input: &[usize]) -> Result<Summary> {
     let shape: Vec<usize> = std::iter::once(1).chain(input.iter().copied()).collect();
-    let x = Tensor::shape_only(shape, DType::F32);
-    let (output, events) = observe(|| no_grad(|| shape_only_forward(|| model.forward(x))));
-    output?;
+    // An input that wants a gradient makes the operations leave records, from which is read what they see of it.
+    let x = Tensor::shape_only(shape, DType::F32).requires_grad();
+    let (output, events) = observe(|| shape_only_forward(|| model.forward(x.clone())));
+    let seen = |y: &Tensor| Seen::of(Coverage::of(y, &x).ok(), input.len().saturating_sub(1));
+    let whole = seen(&output?);
     let parameters = parameters_by_layer(model);
     let mut multiply_adds: HashMap<String, u64> = HashMap::new();
     let mut layers: Vec<LayerRow> = Vec::new();
-    let spatial = &input[1..];
-    let (mut field, mut jump) = (vec![1; spatial.len()], vec![1; spatial.len()]);
     for event in events {
         match event {
             Event::Op { layer: Some(layer), multiply_adds: count, .. } => {
@@ -69,18 +83,17 @@ pub fn summarize(name: &str, model: &impl Module, input: &[usize]) -> Result<Sum
                 *sum = sum.saturating_add(count);
             }
             Event::Op { .. } => {}
-            Event::Layer { path, kind, output, window } => {
-                if let Some(window) = window {
-                    grow(&mut field, &mut jump, &window, spatial);
-                } else if kind == "Linear" || kind == "Flatten" {
-                    field = spatial.to_vec();
-                }
+            Event::Layer { path, kind, output } => {
+                let fields = fields(&output, &x);
                 layers.push(LayerRow {
                     kind: kind.to_string(),
                     output: output.shape()[1..].to_vec(),
                     parameters: parameters.get(&*path).copied().unwrap_or(0),
                     multiply_adds: 0,
-                    receptive_field: field.clone(),
+                    receptive_field: fields.iter().map(|field| field.size).collect(),
+                    effective_stride: fields.iter().map(|field| field.stride).collect(),
+                    effective_padding: fields.iter().map(|field| field.padding).collect(),
+                    seen: seen(&output),
                     path: path.to_string(),
                 });
             }
@@ -94,23 +107,9 @@ pub fn summarize(name: &str, model: &impl Module, input: &[usize]) -> Result<Sum
         input: input.to_vec(),
         parameters: model.parameter_count(),
         multiply_adds: multiply_adds.values().fold(0, |sum: u64, count| sum.saturating_add(*count)),
+        seen: whole,
         layers,
     })
-}
-
-fn grow(field: &mut [usize], jump: &mut [usize], window: &Window, spatial: &[usize]) {
-    let first = 3 - spatial.len();
-    for axis in 0..spatial.len() {
-        match window.kernel {
-            Some(kernel) => {
-                let reach = window.dilation[first + axis] * (kernel[first + axis] - 1);
-                // A model file may say any number.
-                field[axis] = field[axis].saturating_add(reach.saturating_mul(jump[axis]));
-                jump[axis] = jump[axis].saturating_mul(window.stride[first + axis]);
-            }
-            None => field[axis] = spatial[axis].max(field[axis]),
-        }
-    }
 }
 
 fn parameters_by_layer(model: &dyn Visitable) -> HashMap<String, usize> {

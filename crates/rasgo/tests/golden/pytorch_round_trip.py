@@ -97,6 +97,25 @@ def small():
         *conv(32, 64, 3, padding=1), *conv(64, 64, 3, padding=1)], average(64))
 
 
+def small_1d():
+    def conv(inputs, outputs, kernel, **options):
+        layer = nn.Conv1d(inputs, outputs, kernel, padding=kernel // 2, bias=False, **options)
+        return [layer, nn.BatchNorm1d(outputs), nn.ReLU()]
+    return Network([
+        *conv(1, 16, 7, stride=2), *conv(16, 32, 5), nn.MaxPool1d(2), *conv(32, 32, 5), nn.MaxPool1d(2),
+        *conv(32, 64, 5), *conv(64, 64, 5)], [nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(64, 10)])
+
+
+def small_3d():
+    def conv(inputs, outputs, kernel=3, **options):
+        layer = nn.Conv3d(inputs, outputs, kernel, bias=False, **{"padding": 1, **options})
+        return [layer, nn.BatchNorm3d(outputs), nn.ReLU()]
+    return Network([
+        *conv(1, 8, (3, 5, 5), stride=(1, 2, 2), padding=(1, 2, 2)), *conv(8, 16), nn.MaxPool3d((1, 2, 2)),
+        *conv(16, 32), nn.MaxPool3d((1, 2, 2)), *conv(32, 64), *conv(64, 64)],
+        [nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(64, 10)])
+
+
 def mlp():
     return Network([nn.Flatten(), nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU()],
                    [nn.Linear(128, 10)])
@@ -127,6 +146,8 @@ def lenet5():
 # Model: its network, and the shape of the input that `make` and `save` take.
 MODELS = {
     "rasgo-small": (small, (3, 1, 28, 28)),
+    "rasgo-small-1d": (small_1d, (3, 1, 128)),
+    "rasgo-small-3d": (small_3d, (3, 1, 8, 28, 28)),
     "mlp": (mlp, (3, 1, 28, 28)),
     "lecture": (lecture, (3, 1, 28, 28)),
     "lecun1990": (lecun1990, (3, 1, 28, 28)),
@@ -223,7 +244,7 @@ def save(folder):
     torch.manual_seed(1)
     for model, (build, shape) in MODELS.items():
         network, x = build(), torch.randn(shape)
-        if any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()):
+        if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in network.modules()):
             # Some forwards in training, so that the running statistics are not those of a new network.
             with torch.no_grad():
                 for _ in range(3):

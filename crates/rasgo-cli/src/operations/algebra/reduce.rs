@@ -1,6 +1,6 @@
 //! Reductions over axes.
 
-use rasgo::Result;
+use rasgo::{Error, Result, Tensor};
 
 use super::{Attribute, Call, Operation, Outputs, axis, axis_if_given, output, signed};
 
@@ -49,6 +49,15 @@ fn norm(call: &Call) -> Result<Outputs> {
     output(call.tensor("input")?.norm(call.number("p", 2.0)?, &dim, keep)?)
 }
 
+/// Without dim there is no axis that could stay, as in PyTorch.
+fn all_of(call: &Call, reduce: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Outputs> {
+    if call.has("keepdim") {
+        let error = Error::argument("--keepdim without --dim").op(call.name());
+        return Err(error.hint("give the axis that is to stay with size 1"));
+    }
+    output(reduce(&call.tensor("input")?)?)
+}
+
 fn logsumexp(call: &Call) -> Result<Outputs> {
     if !call.has("dim") {
         return Err(call.needs("dim"));
@@ -92,7 +101,7 @@ pub(super) fn operations() -> Vec<Operation> {
             one("all"),
             |call| {
                 let (input, keep) = (call.tensor("input")?, call.flag("keepdim", false)?);
-                let Some(dim) = axis_if_given(call, "dim")? else { return output(input.amax(&[], keep)?) };
+                let Some(dim) = axis_if_given(call, "dim")? else { return all_of(call, Tensor::max_all) };
                 let (values, indices) = input.max(dim, keep)?;
                 Ok(vec![("output", values), ("indices", indices)])
             },
@@ -103,7 +112,7 @@ pub(super) fn operations() -> Vec<Operation> {
             one("all"),
             |call| {
                 let (input, keep) = (call.tensor("input")?, call.flag("keepdim", false)?);
-                let Some(dim) = axis_if_given(call, "dim")? else { return output(input.amin(&[], keep)?) };
+                let Some(dim) = axis_if_given(call, "dim")? else { return all_of(call, Tensor::min_all) };
                 let (values, indices) = input.min(dim, keep)?;
                 Ok(vec![("output", values), ("indices", indices)])
             },
@@ -117,8 +126,10 @@ pub(super) fn operations() -> Vec<Operation> {
             output(call.tensor("input")?.argmin(axis_if_given(call, "dim")?, keep)?)
         }),
         over("prod", "output = product of input along dim, or of all", one("all"), |call| {
-            let keep = call.flag("keepdim", false)?;
-            output(call.tensor("input")?.prod(axis_if_given(call, "dim")?, keep)?)
+            let Some(dim) = axis_if_given(call, "dim")? else {
+                return all_of(call, |input| input.prod(None, false));
+            };
+            output(call.tensor("input")?.prod(dim, call.flag("keepdim", false)?)?)
         }),
         Operation {
             name: "cumsum",

@@ -6,10 +6,11 @@ use super::super::linear::ColumnSums;
 use super::super::{AXES, expect_float, expect_sizes, expect_window, float, unary};
 use super::grad_weight::GradWeight;
 use super::transposed::Transposed;
-use super::{ConvOptions, conv_name, expect_bias, expect_cells, expect_ranks, problem};
+use super::{ConvOptions, conv_name, expect_bias, expect_cells, expect_ranks, problem, window};
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::reach::{self, Reach, Reaches};
 use crate::tensor::Tensor;
 
 /// y from x, w and, where given, b.
@@ -90,6 +91,13 @@ impl Op for Conv {
             let packed = inputs[1].packed(|w| conv::pack_weight(&p, w));
             conv::forward(&p, x, w, packed, bias, self.options.relu, outputs[0].values::<T>());
         });
+    }
+
+    fn reach(&self, which: usize, inputs: &[Shape], _output: &Shape) -> Reaches {
+        match which {
+            0 => reach::of_axes(&inputs[0], |axis| Reach::Window(window(&self.options, &inputs[1], axis))),
+            _ => reach::everything(&inputs[which]),
+        }
     }
 
     fn saves(&self) -> Saves {

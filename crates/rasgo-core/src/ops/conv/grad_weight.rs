@@ -9,6 +9,7 @@ use super::{ConvOptions, problem};
 use crate::error::Result;
 use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::reach::{self, Reaches};
 
 /// dw from x and dy: every pixel adds its patch times its gradient.
 #[derive(Debug, Clone)]
@@ -36,6 +37,10 @@ impl Op for GradWeight {
         float!(inputs[0].meta().dtype, T => {
             conv::grad_weight(&p, inputs[0].values::<T>(), inputs[1].values::<T>(), outputs[0].values::<T>());
         });
+    }
+
+    fn reach(&self, which: usize, inputs: &[Shape], _output: &Shape) -> Reaches {
+        reach::everything(&inputs[which])
     }
 
     fn saves(&self) -> Saves {

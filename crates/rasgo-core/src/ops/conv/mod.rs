@@ -23,6 +23,7 @@ use rasgo_kernels::conv::ConvProblem;
 use super::AXES;
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
+use crate::reach::Window;
 
 /// The name that errors have: of the dimensions of a tensor, or the usual two where it has none that fit.
 fn name_of(names: [&'static str; 3], spatial: usize) -> &'static str {
@@ -52,6 +53,13 @@ fn problem(options: &ConvOptions, x: &Shape, weight: &Shape, y: &Shape) -> ConvP
     padding[missing].fill(0);
     dilation[missing].fill(1);
     ConvProblem { n, ic, oc, groups, input, output, kernel, stride, padding, dilation }
+}
+
+/// What one of three axes of y reads of x; transposed, what one of x reads of y.
+fn window(options: &ConvOptions, weight: &Shape, axis: usize) -> Window {
+    let (_, _, kernel) = weight.image();
+    let padding = options.padding[axis].0 as isize;
+    Window { kernel: kernel[axis], stride: options.stride[axis], padding, dilation: options.dilation[axis] }
 }
 
 /// Checks the axes of an input (N, C, …) and a weight of the same rank.

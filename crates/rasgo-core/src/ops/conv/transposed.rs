@@ -8,10 +8,12 @@ use super::forward::Conv;
 use super::grad_weight::GradWeight;
 use super::{
     ConvOptions, ConvTransposeOptions, expect_bias, expect_cells, expect_ranks, problem, transposed_name,
+    window,
 };
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::reach::{self, Reach, Reaches};
 use crate::tensor::Tensor;
 
 /// The result from x, w and, where given, b: every tap sends its share of a pixel to where a convolution would read it.
@@ -143,6 +145,15 @@ impl Op for Transposed {
             let (x, w) = (inputs[0].values::<T>(), inputs[1].values::<T>());
             conv::grad_input(&p, x, w, bias, outputs[0].values::<T>());
         });
+    }
+
+    fn reach(&self, which: usize, inputs: &[Shape], _output: &Shape) -> Reaches {
+        match which {
+            0 => {
+                reach::of_axes(&inputs[0], |axis| Reach::Transposed(window(&self.options, &inputs[1], axis)))
+            }
+            _ => reach::everything(&inputs[which]),
+        }
     }
 
     fn saves(&self) -> Saves {

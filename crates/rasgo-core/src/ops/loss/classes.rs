@@ -82,5 +82,5 @@ pub(super) fn check_values(
     let text = format!("target {class}{place} is not in 0..{classes}");
     let error =
         Error::new(ErrorKind::Index, text).op(op).hint("give the model as many classes as the data has");
-    Err(scope::annotate(error.at(Location::caller())))
+    Err(scope::annotate(error).at(Location::caller()))
 }

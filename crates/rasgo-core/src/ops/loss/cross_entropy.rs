@@ -149,14 +149,21 @@ impl CrossEntropy {
                 mass[row] = shares.iter().sum();
             }
         }
-        let constant =
-            |values: Vec<f64>, columns| Tensor::from_vec(values, [rows, columns])?.to_dtype(x.dtype());
-        let (shares, mass) = (constant(shares, classes)?, constant(mass, 1)?);
+        let constant = |values: Vec<f64>, shape: Shape| Tensor::from_vec(values, shape)?.to_dtype(x.dtype());
+        let axis = class_axis(x.shape());
+        let mut one = x.shape().clone();
+        one.set(axis, 1);
+        // The shares have the classes innermost; x has them at its axis.
+        let (shape, rank) = (target.shape().iter().copied().chain([classes]), x.shape().len() as isize);
+        let mut order: Vec<isize> = (0..rank - 1).collect();
+        order.insert(axis, -1);
+        let (shares, mass) =
+            (constant(shares, shape.collect())?.permute(&order)?, constant(mass, one.clone())?);
         let dy = match self.reduction {
-            Reduction::None => dy.reshape([rows, 1])?,
-            _ => (dy / total)?.reshape([1, 1])?,
+            Reduction::None => dy.reshape(one)?,
+            _ => (dy / total)?,
         };
-        from_rows(((to_rows(x)?.softmax(1)? * mass)? - shares)? * dy, x.shape())
+        ((x.softmax(axis as isize)? * mass)? - shares)? * dy
     }
 }
 
@@ -201,24 +208,9 @@ fn check_smoothing(label_smoothing: f64) -> Result<()> {
     Err(Error::argument(format!("label smoothing {label_smoothing} is not in 0..1")))
 }
 
-/// (N, C, …) or (C) as rows of classes.
-fn to_rows(x: &Tensor) -> Result<Tensor> {
-    let (rank, classes) = (x.shape().len(), classes::classes_of(x.shape()));
-    let rows = x.shape().iter().enumerate().filter(|(axis, _)| *axis != 1.min(rank - 1));
-    let rows = rows.map(|(_, size)| size).product();
-    let order: Vec<isize> = [0].into_iter().chain(2..rank as isize).chain([1]).collect();
-    if rank > 2 { x.permute(&order)?.reshape([rows, classes]) } else { x.reshape([rows, classes]) }
-}
-
-/// The inverse of [`to_rows`].
-fn from_rows(rows: Result<Tensor>, shape: &Shape) -> Result<Tensor> {
-    let rank = shape.len();
-    if rank <= 2 {
-        return rows?.reshape(shape.clone());
-    }
-    let sizes: Shape = [0].into_iter().chain(2..rank).chain([1]).map(|axis| shape[axis]).collect();
-    let order: Vec<isize> = [0, -1].into_iter().chain(1..rank as isize - 1).collect();
-    rows?.reshape(sizes)?.permute(&order)
+/// The axis of the classes of (N, C, …) or (C).
+fn class_axis(shape: &Shape) -> usize {
+    1.min(shape.len() - 1)
 }
 
 impl Tensor {
@@ -271,14 +263,15 @@ impl Tensor {
     ) -> Result<Tensor> {
         let classes = classes::classes_of(self.shape());
         let at = std::panic::Location::caller();
-        let refuse = |error: Error| crate::scope::annotate(error.op("cross_entropy").at(at));
+        let refuse = |error: Error| crate::scope::annotate(error.op("cross_entropy")).at(at);
         check_smoothing(options.label_smoothing).map_err(refuse)?;
         if options.ignore_index >= 0 {
             let text = format!("ignore_index {} beside a target of probabilities", options.ignore_index);
             return Err(refuse(Error::argument(text).hint("set the probabilities of those rows to 0")));
         }
         let smoothing = options.label_smoothing;
-        let mut shares = to_rows(target)?;
+        let axis = class_axis(self.shape());
+        let mut shares = target.clone();
         if smoothing > 0.0 {
             shares = shares.scale(1.0 - smoothing)?.add_scalar(smoothing / classes as f64)?;
         }
@@ -287,18 +280,12 @@ impl Tensor {
                 let text = format!("weight {} for {classes} classes: it must be [{classes}]", weight.shape());
                 return Err(refuse(Error::shape(text)));
             }
-            shares = (shares * weight.detach())?;
+            let mut sizes = vec![1; self.shape().len()];
+            sizes[axis] = classes;
+            shares = (shares * weight.detach().reshape(sizes)?)?;
         }
-        let losses = (to_rows(self)?.log_softmax(1)? * shares)?.sum_axes(&[1], false)?.scale(-1.0)?;
-        match options.reduction {
-            Reduction::None => {
-                let axes = self.shape().iter().enumerate();
-                let class_axis = 1.min(self.shape().len() - 1);
-                losses
-                    .reshape(axes.filter(|(i, _)| *i != class_axis).map(|(_, &size)| size).collect::<Shape>())
-            }
-            reduction => reduction.reduce(losses),
-        }
+        let losses = (self.log_softmax(axis as isize)? * shares)?;
+        options.reduction.reduce(losses.sum_axes(&[axis as isize], false)?.scale(-1.0)?)
     }
 }
 
@@ -374,7 +361,7 @@ mod tests {
             let loss = |x: &Tensor, target: &Tensor| x.cross_entropy(target, options.clone()).unwrap();
             let expected = loss(&x, &target).to_f64_vec().unwrap();
             near(&loss(&x.clone().to_channels_last(), &target.clone().to_channels_last()), &expected);
-            let moved = x.permute(&[0, 2, 3, 1]).unwrap().permute(&[0, 3, 1, 2]).unwrap();
+            let moved = x.permute(&[0, 2, 3, 1]).unwrap().permute(&[0, -1, 1, 2]).unwrap();
             near(&loss(&moved, &target), &expected);
         }
         let part = loss_of(&x.narrow(0, 1, 1).unwrap(), &target.narrow(0, 1, 1).unwrap());

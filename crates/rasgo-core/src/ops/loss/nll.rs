@@ -187,8 +187,8 @@ mod tests {
                 check(&[normal([3, 4], 1)], |x| loss(&x[0], &target(&[2, 1, 3], &[3])));
                 let image = target(&[2, 1, 3, 0, 0, 3, 1, 2, 0, 1, 1, 2], &[2, 3, 2]);
                 let x = normal([2, 4, 3, 2], 1);
-                check(&[x.clone()], |x| loss(&x[0], &image));
-                check(&[x.clone()], |x| {
+                check(std::slice::from_ref(&x), |x| loss(&x[0], &image));
+                check(std::slice::from_ref(&x), |x| {
                     let loss = loss(&x[0], &image)?.square()?.sum()?;
                     Ok(crate::grad(&loss, &[&x[0]], true)?.remove(0))
                 });

@@ -158,7 +158,7 @@ fn broadcast(op: &'static str, x: &Tensor, t: &Tensor) -> Result<(Tensor, Tensor
     }
     let at = Location::caller();
     let shape =
-        broadcast_shape(x.shape(), t.shape()).map_err(|error| scope::annotate(error.op(op).at(at)))?;
+        broadcast_shape(x.shape(), t.shape()).map_err(|error| scope::annotate(error.op(op)).at(at))?;
     Ok((x.broadcast_to(shape.clone())?, t.broadcast_to(shape)?))
 }
 
@@ -180,7 +180,7 @@ fn wrong_weight(
     at: &'static Location<'static>,
 ) -> Error {
     let text = format!("{name} {weight} for losses of shape {losses}");
-    scope::annotate(Error::shape(text).op(op).at(at).hint(format!("give it the shape {losses}")))
+    scope::annotate(Error::shape(text).op(op).hint(format!("give it the shape {losses}"))).at(at)
 }
 
 /// What is left of the losses of a difference: their weight has the input's shape.
@@ -209,8 +209,8 @@ fn check_bound(op: &'static str, name: &str, bound: f64, fits: bool) -> Result<(
     if fits {
         return Ok(());
     }
-    let error = Error::argument(format!("{name} {bound}")).op(op).at(Location::caller());
-    Err(scope::annotate(error.hint("give a number above 0, as 1.0")))
+    let error = Error::argument(format!("{name} {bound}")).op(op).hint("give a number above 0, as 1.0");
+    Err(scope::annotate(error).at(Location::caller()))
 }
 
 impl Tensor {
@@ -288,9 +288,9 @@ impl Tensor {
             if let Some(place) = values.iter().position(|x| !(0.0..=1.0).contains(x)) {
                 let text =
                     format!("{name} {} at {} is not in 0..1", values[place], tensor.shape().place(place));
-                let error = Error::argument(text).op(op).at(Location::caller());
+                let error = Error::argument(text).op(op);
                 let hint = "give logits to binary_cross_entropy_with_logits, or apply .sigmoid() first";
-                return Err(scope::annotate(error.hint(hint)));
+                return Err(scope::annotate(error.hint(hint)).at(Location::caller()));
             }
         }
         let LossOptions { weight, reduction } = options.into();

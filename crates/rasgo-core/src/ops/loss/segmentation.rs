@@ -51,7 +51,7 @@ impl Default for DiceLossOptions {
 
 #[track_caller]
 fn refuse<T>(op: &'static str, error: Error) -> Result<T> {
-    Err(scope::annotate(error.op(op).at(Location::caller())))
+    Err(scope::annotate(error.op(op)).at(Location::caller()))
 }
 
 impl Tensor {
@@ -110,8 +110,9 @@ impl Tensor {
                 if per_channel { "give both one shape (N, C, …)" } else { "give both one shape (N, …)" };
             return refuse("dice_loss", Error::shape(text).hint(hint));
         }
-        let axes: Vec<isize> = (kept as isize..self.shape().len() as isize).collect();
-        let sum = |x: Tensor| x.sum_axes(&axes, false);
+        let axes: Vec<isize> = (kept..self.shape().len()).map(|axis| axis as isize).collect();
+        // No axes would mean all of them.
+        let sum = |x: Tensor| if axes.is_empty() { Ok(x) } else { x.sum_axes(&axes, false) };
         let both = sum((self * target)?)?.scale(2.0)?.add_scalar(smooth)?;
         let all = (sum(self.clone())? + sum(target.clone())?)?.add_scalar(smooth)?;
         reduction.reduce((1.0 - (both / all)?)?)
@@ -160,6 +161,16 @@ mod tests {
         };
         assert_eq!(loss(false), [1.0 - 4.0 / 4.5, 1.0 - 5.0 / 7.0]);
         assert_eq!(loss(true), [1.0 - 4.0 / 4.5, 0.0, 1.0 - 1.0 / 3.0, 0.0]);
+        // Without further axes each number is a sample, or a channel.
+        let (p, t) = (normal([2, 3], 1).sigmoid().unwrap(), normal([2, 3], 2).sigmoid().unwrap());
+        let options = DiceLossOptions { smooth: 0.5, per_channel: true, reduction: Reduction::None };
+        let found = p.dice_loss(&t, options).unwrap();
+        let (p, t) = (p.to_vec::<f64>().unwrap(), t.to_vec::<f64>().unwrap());
+        let expected: Vec<f64> =
+            p.iter().zip(&t).map(|(p, t)| 1.0 - (2.0 * p * t + 0.5) / (p + t + 0.5)).collect();
+        assert_eq!(found.shape()[..], [2, 3]);
+        let found = found.to_vec::<f64>().unwrap();
+        assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-12));
     }
 
     #[test]

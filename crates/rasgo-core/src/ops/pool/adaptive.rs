@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::meta::{DType, Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply, apply_all};
 use crate::ops::{AXES, expect_float, expect_sizes, float};
+use crate::reach::{self, Reaches};
 use crate::tensor::Tensor;
 
 const AVG_NAMES: [&str; 3] = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"];
@@ -61,6 +62,13 @@ impl Op for AdaptiveAvgPool {
         });
     }
 
+    fn reach(&self, _which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        match self.back {
+            None => reach::adaptive(&inputs[0], output),
+            Some(_) => reach::everything(&inputs[0]),
+        }
+    }
+
     fn grad(&self, saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
         let back = self.back.is_none().then(|| saved.input_shape(0));
         // The gradient's gradient goes to the very sizes that came out.
@@ -105,6 +113,10 @@ impl Op for AdaptiveMaxPool {
         float!(inputs[0].meta().dtype, T => {
             pool::adaptive_max_forward(&p, inputs[0].values::<T>(), y.values::<T>(), indices.values::<i64>());
         });
+    }
+
+    fn reach(&self, _which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        reach::adaptive(&inputs[0], output)
     }
 
     fn saves(&self) -> Saves {

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
 use crate::ops::{AXES, expect_float, float};
+use crate::reach::{self, Reach, Reaches};
 use crate::tensor::Tensor;
 
 const NAMES: [&str; 3] = ["avg_pool1d", "avg_pool2d", "avg_pool3d"];
@@ -103,6 +104,14 @@ impl Op for AvgPool {
                 Some(_) => pool::avg_backward(&windows.problem(&to, from), options, src, dst),
             }
         });
+    }
+
+    fn reach(&self, _which: usize, inputs: &[Shape], _output: &Shape) -> Reaches {
+        let windows = self.options.windows();
+        reach::of_axes(&inputs[0], |axis| match self.back {
+            None => Reach::Window(windows.window(axis)),
+            Some(_) => Reach::Transposed(windows.window(axis)),
+        })
     }
 
     fn grad(&self, saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {

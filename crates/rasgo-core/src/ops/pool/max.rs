@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::meta::{DType, Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply, apply_all};
 use crate::ops::{AXES, expect_float, expect_sizes, expect_window, float};
+use crate::reach::{self, Reach, Reaches, Window};
 use crate::tensor::Tensor;
 
 pub(super) const NAMES: [&str; 3] = ["max_pool1d", "max_pool2d", "max_pool3d"];
@@ -65,6 +66,16 @@ impl MaxPoolOptions {
             output[axis] = steps + 1;
         }
         Ok(with_spatial(x, output))
+    }
+
+    /// The window along one of three axes.
+    pub(in crate::ops) fn window(&self, axis: usize) -> Window {
+        Window {
+            kernel: self.kernel[axis],
+            stride: self.stride[axis],
+            padding: self.padding[axis] as isize,
+            dilation: self.dilation[axis],
+        }
     }
 
     pub(in crate::ops) fn problem(&self, x: &Shape, y: &Shape) -> PoolProblem {
@@ -132,6 +143,10 @@ impl Op for MaxPool {
         });
     }
 
+    fn reach(&self, _which: usize, inputs: &[Shape], _output: &Shape) -> Reaches {
+        reach::of_axes(&inputs[0], |axis| Reach::Window(self.options.window(axis)))
+    }
+
     fn saves(&self) -> Saves {
         Saves { inputs: Mask::NONE, outputs: Mask::of(&[1]) }
     }
@@ -173,6 +188,10 @@ impl Op for MaxPoolGrad {
         float!(inputs[0].meta().dtype, T => {
             pool::max_backward(&p, inputs[0].values::<T>(), inputs[1].values::<u8>(), outputs[0].values::<T>());
         });
+    }
+
+    fn reach(&self, which: usize, inputs: &[Shape], _output: &Shape) -> Reaches {
+        reach::of_axes(&inputs[which], |axis| Reach::Transposed(self.pool.options.window(axis)))
     }
 
     fn saves(&self) -> Saves {

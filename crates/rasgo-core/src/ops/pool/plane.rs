@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
 use crate::ops::float;
+use crate::reach::{self, Reaches};
 
 /// The planes of (N, C, …) and the picks of (N, C, …) in them.
 pub(super) fn problem(plane: &Shape, picks: &Shape) -> PlaneProblem {
@@ -37,6 +38,10 @@ impl Op for PlaneGather {
         float!(inputs[0].meta().dtype, T => {
             pool::gather(&p, inputs[0].values::<T>(), inputs[1].values::<i64>(), outputs[0].values::<T>());
         });
+    }
+
+    fn reach(&self, which: usize, inputs: &[Shape], _output: &Shape) -> Reaches {
+        reach::everything(&inputs[which])
     }
 
     fn saves(&self) -> Saves {
@@ -76,6 +81,10 @@ impl Op for PlaneScatter {
         float!(inputs[0].meta().dtype, T => {
             pool::scatter(&p, inputs[0].values::<T>(), inputs[1].values::<i64>(), outputs[0].values::<T>());
         });
+    }
+
+    fn reach(&self, which: usize, inputs: &[Shape], _output: &Shape) -> Reaches {
+        reach::everything(&inputs[which])
     }
 
     fn saves(&self) -> Saves {

@@ -83,7 +83,7 @@ fn unpooling_has_the_gradient_of_its_differences_and_so_has_that() {
         let (_, _, size) = x.shape().image();
         let unpool = MaxUnpoolOptions { output_size: Some(size), ..MaxUnpoolOptions::new(options.kernel) };
         check(std::slice::from_ref(&y), |y| y[0].max_unpool(&indices, &unpool));
-        check_twice(std::slice::from_ref(&y), |y| y[0].max_unpool(&indices, &unpool));
+        check_twice(std::slice::from_ref(&y), |x| x[0].max_unpool(&indices, &unpool));
     }
 }
 

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{DType, Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
 use crate::ops::{AXES, expect_float, expect_sizes, expect_window, float};
+use crate::reach::{self, Reach, Reaches, Window};
 use crate::scope;
 use crate::tensor::Tensor;
 
@@ -105,6 +106,14 @@ impl Op for MaxUnpool {
             let (x, indices) = (inputs[0].values::<T>(), inputs[1].values::<i64>());
             pool::scatter_last(&p, x, indices, outputs[0].values::<T>());
         });
+    }
+
+    fn reach(&self, which: usize, inputs: &[Shape], _output: &Shape) -> Reaches {
+        let MaxUnpoolOptions { kernel, stride, padding, .. } = self.options;
+        reach::of_axes(&inputs[which], |axis| {
+            let (kernel, stride, padding) = (kernel[axis], stride[axis], padding[axis] as isize);
+            Reach::Transposed(Window { kernel, stride, padding, dilation: 1 })
+        })
     }
 
     fn saves(&self) -> Saves {

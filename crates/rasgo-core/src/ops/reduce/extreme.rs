@@ -17,10 +17,10 @@ use crate::tensor::Tensor;
 struct Extreme {
     gone: Vec<bool>,
     largest: bool,
-}
-
-fn name(largest: bool) -> &'static str {
-    if largest { "amax" } else { "amin" }
+    name: &'static str,
+    /// Whether the gradient of a NaN goes to the NaNs, as of PyTorch's `max()` of all elements; of `amax` it goes, as a
+    /// NaN, to all.
+    nans_share: bool,
 }
 
 /// The error of an extreme of nothing.
@@ -34,7 +34,7 @@ fn expect_some(shape: &Shape, gone: &[bool]) -> Result<()> {
 
 impl Op for Extreme {
     fn name(&self) -> &'static str {
-        name(self.largest)
+        self.name
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
@@ -64,7 +64,12 @@ impl Op for Extreme {
     fn grad(&self, mut saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
         let dy = dy[0].take().expect("one output");
         // All that are equal to the extreme have the same share.
-        let equal = saved.input(0).eq(saved.output(0))?.to_dtype(dy.dtype())?;
+        let (x, y) = (saved.input(0), saved.output(0));
+        let mut equal = x.eq(&y)?;
+        if self.nans_share {
+            equal = equal.logical_or(&x.isnan()?.logical_and(&y.isnan()?)?)?;
+        }
+        let equal = equal.to_dtype(dy.dtype())?;
         let mut axes = Vec::new();
         for (axis, gone) in self.gone.iter().enumerate() {
             if *gone {
@@ -132,8 +137,29 @@ impl Tensor {
     #[track_caller]
     fn extreme(&self, axes: &[isize], keep: bool, largest: bool) -> Result<Tensor> {
         let at = Location::caller();
-        let gone = marks(axes, self.shape().len()).map_err(|error| error.op(name(largest)).at(at))?;
-        finish(apply(Extreme { gone: gone.clone(), largest }, [self.clone()])?, &gone, keep)
+        let name = if largest { "amax" } else { "amin" };
+        let gone = marks(axes, self.shape().len()).map_err(|error| error.op(name).at(at))?;
+        let op = Extreme { gone: gone.clone(), largest, name, nans_share: false };
+        finish(apply(op, [self.clone()])?, &gone, keep)
+    }
+
+    /// The largest over axes that are known to be there, where NaNs share the gradient of a NaN.
+    #[track_caller]
+    pub(super) fn largest(&self, gone: &[bool], name: &'static str) -> Result<Tensor> {
+        apply(Extreme { gone: gone.to_vec(), largest: true, name, nans_share: true }, [self.clone()])
+    }
+
+    /// The largest of all elements, a scalar. Equal ones share the gradient, and so do NaNs.
+    #[track_caller]
+    pub fn max_all(&self) -> Result<Tensor> {
+        self.largest(&vec![true; self.shape().len()], "max")?.reshape([])
+    }
+
+    /// The smallest of all elements, a scalar. Equal ones share the gradient, and so do NaNs.
+    #[track_caller]
+    pub fn min_all(&self) -> Result<Tensor> {
+        let gone = vec![true; self.shape().len()];
+        apply(Extreme { gone, largest: false, name: "min", nans_share: true }, [self.clone()])?.reshape([])
     }
 
     /// The largest along an axis and where it stands (i64): the first of equals, to which the gradient goes.
@@ -250,6 +276,9 @@ mod tests {
         let shared = slope(x.amax(&[1], false).unwrap());
         assert!(shared[..3] == [0.5, 0.0, 0.5] && shared[3..].iter().all(|x| x.is_nan()), "{shared:?}");
         assert_eq!(slope(x.max(1, false).unwrap().0), [1.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
+        assert_eq!(slope(x.max_all().unwrap()), [0.0, 0.0, 0.0, 0.5, 0.0, 0.5]);
+        let first = x.narrow(0, 0, 1).unwrap();
+        assert_eq!(slope(first.min_all().unwrap()), [0.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
         assert_eq!(x.argmax(1, false).unwrap().to_vec::<i64>().unwrap(), [0, 0]);
         assert_eq!(x.argmin(1, true).unwrap().to_vec::<i64>().unwrap(), [1, 0]);
         assert_eq!(x.argmax(None, true).unwrap().to_vec::<i64>().unwrap(), [3]);

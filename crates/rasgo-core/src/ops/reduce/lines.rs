@@ -9,14 +9,17 @@ use super::super::broadcast::memory_sizes;
 use super::super::{axis_of, blocks, expect_numbers, no_second_gradient, number};
 use super::{finish, kept_shape, memory_marks};
 use crate::error::Result;
-use crate::meta::Meta;
+use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::reach::{self, Reaches};
 use crate::tensor::Tensor;
 
 /// y = the product of x along the axis, which stays with size 1.
 #[derive(Debug)]
 struct Product {
     axis: usize,
+    /// Whether it is the product of all elements of a tensor.
+    whole: bool,
 }
 
 impl Product {
@@ -49,14 +52,25 @@ impl Op for Product {
         });
     }
 
-    fn saves(&self) -> Saves {
-        Saves { inputs: Mask::of(&[0]), outputs: Mask::NONE }
+    fn reach(&self, which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        reach::whole_axis(&inputs[which], output, self.axis)
     }
 
+    fn saves(&self) -> Saves {
+        Saves { inputs: Mask::of(&[0]), outputs: Mask::of(&[0]) }
+    }
+
+    /// As PyTorch: by division where nothing is 0, which also decides what a NaN or an infinity does to its neighbours.
     fn grad(&self, mut saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
-        let dy = dy[0].take().expect("one output");
-        let others = apply(Others { axis: self.axis }, [saved.input(0)])?;
-        Ok(Grads::from_iter([Some((others * dy)?)]))
+        let (x, y, dy) = (saved.input(0), saved.output(0), dy[0].take().expect("one output"));
+        let zeros = x.eq(0.0)?.sum()?.item::<i64>()?;
+        let dx = match zeros {
+            0 => (dy * y)? / x,
+            // Each factor has a 0 among the others.
+            2.. if self.whole => Tensor::zeros(x.shape().clone(), x.dtype()),
+            _ => apply(Others { axis: self.axis }, [x])? * dy,
+        };
+        Ok(Grads::from_iter([Some(dx?)]))
     }
 }
 
@@ -84,6 +98,10 @@ impl Op for Others {
         number!(inputs[0].meta().dtype, T => {
             reduce::products_of_others(size, inner, inputs[0].values::<T>(), outputs[0].values::<T>());
         });
+    }
+
+    fn reach(&self, which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        reach::whole_axis(&inputs[which], output, self.axis)
     }
 
     fn grad(&self, _saved: Saved, _dy: Grads, _needs: Mask) -> Result<Grads> {
@@ -120,6 +138,11 @@ impl Op for CumSum {
         });
     }
 
+    fn reach(&self, _which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
+        let summed = |size: usize| reach::ranges(size, |o| if self.reverse { o..size } else { 0..o + 1 });
+        reach::along(&inputs[0], output, self.axis, summed)
+    }
+
     fn grad(&self, _saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
         let back = CumSum { axis: self.axis, reverse: !self.reverse };
         Ok(Grads::from_iter([Some(apply(back, [dy[0].take().expect("one output")])?)]))
@@ -140,13 +163,13 @@ impl Tensor {
     pub fn prod(&self, axis: impl Into<Option<isize>>, keep: bool) -> Result<Tensor> {
         let rank = self.shape().len();
         let Some(axis) = axis.into() else {
-            let product = apply(Product { axis: 0 }, [self.flatten(0)?])?;
+            let product = apply(Product { axis: 0, whole: true }, [self.flatten(0)?])?;
             return product.reshape(vec![1; if keep { rank } else { 0 }]);
         };
         match axis_of(axis, rank.max(1)) {
             Ok(_) if rank == 0 => Ok(self.clone()),
             Ok(axis) => {
-                let op = Product { axis };
+                let op = Product { axis, whole: false };
                 let gone = op.gone(rank);
                 finish(apply(op, [self.clone()])?, &gone, keep)
             }

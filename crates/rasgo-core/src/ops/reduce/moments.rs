@@ -6,7 +6,7 @@ use super::super::{expect_float, float};
 use super::{count, finish};
 use crate::error::{Error, Result};
 use crate::meta::Meta;
-use crate::op::{Grads, Input, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
 use crate::tensor::Tensor;
 
 /// y = sqrt(x), whose gradient at 0 is 0 and not infinite: where all deviations are 0 none has a direction, and PyTorch
@@ -45,6 +45,45 @@ impl Op for Root {
     }
 }
 
+/// y = the variance of x over axes, which operations have computed: this op gives it PyTorch's gradient, which leaves
+/// out what the mean contributes. That is 0 but for rounding, or a NaN where an element is infinite.
+#[derive(Debug)]
+struct Variance {
+    axes: Vec<isize>,
+    /// The number of elements less the correction.
+    freedom: f64,
+}
+
+impl Op for Variance {
+    fn name(&self) -> &'static str {
+        "var"
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
+        Ok(Metas::from_iter([inputs[1].clone()]))
+    }
+
+    fn layout(&self) -> LayoutRule {
+        LayoutRule::AsIs
+    }
+
+    fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
+        float!(inputs[1].meta().dtype, T => {
+            outputs[0].values::<T>().copy_from_slice(inputs[1].values::<T>());
+        });
+    }
+
+    fn saves(&self) -> Saves {
+        Saves { inputs: Mask::of(&[0]), outputs: Mask::NONE }
+    }
+
+    fn grad(&self, mut saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
+        let (x, dy) = (saved.input(0), dy[0].take().expect("one output"));
+        let away = (&x - x.mean_axes(&self.axes, true)?)?;
+        Ok(Grads::from_iter([Some((dy.scale(2.0 / self.freedom)? * away)?), None]))
+    }
+}
+
 impl Tensor {
     /// The variance over axes, all where none is named: the sum of the squared deviations by the number of elements less
     /// `correction` (PyTorch's default is 1; 0 is that of the population).
@@ -59,9 +98,12 @@ impl Tensor {
     pub fn var(&self, axes: &[isize], correction: f64, keep: bool) -> Result<Tensor> {
         let at = Location::caller();
         let gone = self.float_marks(axes).map_err(|error| error.op("var").at(at))?;
-        let squares = (self - self.mean_axes(axes, true)?)?.square()?;
-        let divisor = (count(self.shape(), &gone) as f64 - correction).max(0.0);
-        squares.sum_axes(axes, keep)? / divisor
+        let (x, count) = (self.detach(), count(self.shape(), &gone) as f64);
+        let squares = (&x - x.mean_axes(axes, true)?)?.square()?;
+        let value = (squares.sum_axes(axes, true)? / (count - correction).max(0.0))?;
+        let axes = axes.to_vec();
+        let op = Variance { axes, freedom: count - correction };
+        finish(apply(op, [self.clone(), value])?, &gone, keep)
     }
 
     /// The standard deviation: the root of [`var`](Self::var). Where it is 0 so is its gradient.
@@ -77,11 +119,11 @@ impl Tensor {
     #[track_caller]
     pub fn norm(&self, p: f64, axes: &[isize], keep: bool) -> Result<Tensor> {
         let at = Location::caller();
-        self.float_marks(axes).map_err(|error| error.op("norm").at(at))?;
+        let gone = self.float_marks(axes).map_err(|error| error.op("norm").at(at))?;
         match p {
             1.0 => self.clone().abs()?.sum_axes(axes, keep),
             2.0 => apply(Root { name: "norm" }, [self.clone().square()?.sum_axes(axes, keep)?]),
-            f64::INFINITY => self.clone().abs()?.amax(axes, keep),
+            f64::INFINITY => finish(self.clone().abs()?.largest(&gone, "norm")?, &gone, keep),
             _ => Err(Error::argument(format!("the norm of order {p}"))
                 .hint("1, 2 and infinity are there; others are x.abs()?.pow(p)?.sum_axes(..)?.pow(1.0 / p)")
                 .op("norm")
@@ -142,6 +184,10 @@ mod tests {
     /// The values of PyTorch.
     #[test]
     fn edges_are_those_of_pytorch() {
+        let far = Tensor::from_vec(vec![1.0f32, f32::INFINITY, 2.0], [3]).unwrap().requires_grad();
+        let grads = far.var(&[], 1.0, false).unwrap().backward().unwrap();
+        let dx = grads.get(&far).unwrap().to_vec::<f32>().unwrap();
+        assert!(dx[0] == -f32::INFINITY && dx[1].is_nan() && dx[2] == -f32::INFINITY, "{dx:?}");
         let same = Tensor::ones([3], DType::F32).unwrap().requires_grad();
         let grads = same.std(&[], 1.0, false).unwrap().backward().unwrap();
         assert_eq!(grads.get(&same).unwrap().to_vec::<f32>().unwrap(), [0.0; 3]);

@@ -1,4 +1,5 @@
-//! Tensors to and from little-endian bytes, in pieces: a second copy of all values is never held.
+//! Tensors to and from the bytes of files, in pieces: a second copy of all values is never held. Little-endian bytes
+//! are written; both orders are read.
 
 use std::io::{self, Read};
 
@@ -10,7 +11,16 @@ use super::float16::{from_bf16, from_f16};
 /// The size of a piece; a multiple of every element's.
 const PIECE: usize = 1 << 16;
 
-/// Gives the bytes of a tensor, in row-major order, to `take`, piece by piece.
+/// Which byte of an element comes first in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ByteOrder {
+    /// The least.
+    Little,
+    /// The greatest.
+    Big,
+}
+
+/// Gives the little-endian bytes of a tensor, in row-major order, to `take`, piece by piece.
 pub(crate) fn for_each_piece(tensor: &Tensor, take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
     let plain = tensor.clone().to_plain();
     match plain.dtype() {
@@ -43,7 +53,8 @@ pub(super) fn dtype_of(dtype: Dtype) -> Option<DType> {
     Some(match dtype {
         Dtype::F32 | Dtype::F16 | Dtype::BF16 => DType::F32,
         Dtype::F64 => DType::F64,
-        Dtype::I64 | Dtype::I32 | Dtype::I16 | Dtype::I8 | Dtype::U32 | Dtype::U16 => DType::I64,
+        Dtype::I64 | Dtype::I32 | Dtype::I16 | Dtype::I8 => DType::I64,
+        Dtype::U64 | Dtype::U32 | Dtype::U16 => DType::I64,
         Dtype::U8 | Dtype::BOOL => DType::U8,
         _ => return None,
     })
@@ -61,28 +72,52 @@ pub(super) fn dtype_in_file(dtype: DType) -> Option<Dtype> {
 }
 
 /// Reads the values of a tensor whose elements lie in the file as `dtype`, one for which [`dtype_of`] has an answer.
-pub(super) fn read_tensor(file: &mut impl Read, dtype: Dtype, shape: &[usize]) -> io::Result<Tensor> {
+///
+/// # Errors
+/// `InvalidData` for a `U64` that no i64 holds; whatever reading meets.
+pub(super) fn read_tensor(
+    file: &mut impl Read,
+    dtype: Dtype,
+    order: ByteOrder,
+    shape: &[usize],
+) -> io::Result<Tensor> {
     let shape: Shape = shape.iter().copied().collect();
-    match dtype {
-        Dtype::F32 => decode(file, shape, f32::from_le_bytes),
-        Dtype::F16 => decode(file, shape, |bytes| from_f16(u16::from_le_bytes(bytes))),
-        Dtype::BF16 => decode(file, shape, |bytes| from_bf16(u16::from_le_bytes(bytes))),
-        Dtype::F64 => decode(file, shape, f64::from_le_bytes),
-        Dtype::I64 => decode(file, shape, i64::from_le_bytes),
-        Dtype::I32 => decode(file, shape, |bytes| i64::from(i32::from_le_bytes(bytes))),
-        Dtype::I16 => decode(file, shape, |bytes| i64::from(i16::from_le_bytes(bytes))),
-        Dtype::I8 => decode(file, shape, |bytes| i64::from(i8::from_le_bytes(bytes))),
-        Dtype::U32 => decode(file, shape, |bytes| i64::from(u32::from_le_bytes(bytes))),
-        Dtype::U16 => decode(file, shape, |bytes| i64::from(u16::from_le_bytes(bytes))),
-        Dtype::U8 | Dtype::BOOL => decode(file, shape, u8::from_le_bytes),
+    let mut too_large = None;
+    let tensor = match dtype {
+        Dtype::F32 => decode(file, order, shape, f32::from_le_bytes),
+        Dtype::F16 => decode(file, order, shape, |bytes| from_f16(u16::from_le_bytes(bytes))),
+        Dtype::BF16 => decode(file, order, shape, |bytes| from_bf16(u16::from_le_bytes(bytes))),
+        Dtype::F64 => decode(file, order, shape, f64::from_le_bytes),
+        Dtype::I64 => decode(file, order, shape, i64::from_le_bytes),
+        Dtype::I32 => decode(file, order, shape, |bytes| i64::from(i32::from_le_bytes(bytes))),
+        Dtype::I16 => decode(file, order, shape, |bytes| i64::from(i16::from_le_bytes(bytes))),
+        Dtype::I8 => decode(file, order, shape, |bytes| i64::from(i8::from_le_bytes(bytes))),
+        Dtype::U64 => decode(file, order, shape, |bytes| {
+            let value = u64::from_le_bytes(bytes);
+            i64::try_from(value).unwrap_or_else(|_| {
+                too_large.get_or_insert(value);
+                0
+            })
+        }),
+        Dtype::U32 => decode(file, order, shape, |bytes| i64::from(u32::from_le_bytes(bytes))),
+        Dtype::U16 => decode(file, order, shape, |bytes| i64::from(u16::from_le_bytes(bytes))),
+        Dtype::U8 | Dtype::BOOL => decode(file, order, shape, u8::from_le_bytes),
         _ => Err(io::Error::from(io::ErrorKind::Unsupported)),
+    }?;
+    match too_large {
+        Some(value) => {
+            let text = format!("it holds {value}, and whole numbers are read up to {}", i64::MAX);
+            Err(io::Error::new(io::ErrorKind::InvalidData, text))
+        }
+        None => Ok(tensor),
     }
 }
 
 fn decode<T: Element, const N: usize>(
     file: &mut impl Read,
+    order: ByteOrder,
     shape: Shape,
-    from_bytes: impl Fn([u8; N]) -> T,
+    mut from_bytes: impl FnMut([u8; N]) -> T,
 ) -> io::Result<Tensor> {
     let mut result = Ok(());
     let tensor = Tensor::from_fn(shape, |values: &mut [T]| {
@@ -93,8 +128,11 @@ fn decode<T: Element, const N: usize>(
             if result.is_err() {
                 return;
             }
-            for (value, &slot) in part.iter_mut().zip(bytes.as_chunks::<N>().0) {
-                *value = from_bytes(slot);
+            for (value, slot) in part.iter_mut().zip(bytes.as_chunks_mut::<N>().0) {
+                if order == ByteOrder::Big {
+                    slot.reverse();
+                }
+                *value = from_bytes(*slot);
             }
         }
     });

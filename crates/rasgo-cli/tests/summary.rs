@@ -1,0 +1,81 @@
+//! `rasgo summary` as a person and as a program reads it.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn summary(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_rasgo")).arg("summary").args(arguments).output().unwrap()
+}
+
+fn text(arguments: &[&str]) -> String {
+    let output = summary(arguments);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn json(arguments: &[&str]) -> Value {
+    serde_json::from_str(&text(&[arguments, &["--json"]].concat())).unwrap()
+}
+
+/// Two convolutions whose strides drop rows and columns, and a pooling that drops more.
+fn model_file(folder: &tempfile::TempDir) -> String {
+    let path = folder.path().join("model.toml");
+    let conv = "[[layer]]\ntype = \"Conv2d\"\nout_channels = 2\n";
+    let text = format!(
+        "input = [1, 28, 30]\n{conv}kernel_size = 3\nstride = 2\n\
+         {conv}kernel_size = 2\nstride = [3, 2]\n[[layer]]\ntype = \"MaxPool2d\"\nkernel_size = [3, 2]\n\
+         [[layer]]\ntype = \"Flatten\"\n[[layer]]\ntype = \"Linear\"\nout_features = 3\n"
+    );
+    fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_string()
+}
+
+#[test]
+fn the_table_says_what_no_output_sees_and_from_which_layer_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model_file(&folder);
+    // 13 x 14 windows of 3 every 2 pixels see 27 x 29. Of 13 rows the next windows skip every third and the rest; the
+    // pooling drops the fourth row of windows, and the last column.
+    let table = text(&[&model]);
+    let line =
+        |start: &str| table.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{table}"));
+    assert!(line("layer").ends_with("receptive field  stride  padding  coverage"), "{table}");
+    assert!(line("backbone.0").contains("3x3") && line("backbone.0").ends_with("93.2 %"), "{table}");
+    assert!(table.contains("coverage: "), "{table}");
+    assert!(table.contains("  from backbone.0 on, no output sees: last row, last column\n"), "{table}");
+    assert!(table.contains("  from backbone.1 on, no output sees: "), "{table}");
+    let whole = text(&["lenet5"]);
+    assert!(whole.contains("coverage: 100 % of the input\nmemory"), "{whole}");
+}
+
+#[test]
+fn the_json_object_has_fields_strides_and_coverage_of_every_layer() {
+    let lenet = json(&["lenet5"]);
+    assert_eq!((&lenet["coverage"], &lenet["unseen"]), (&1.0.into(), &0.into()));
+    let last = &lenet["layers"][5];
+    assert_eq!(last["receptive_field"], serde_json::json!([16, 16]));
+    assert_eq!(last["effective_stride"], serde_json::json!([4, 4]));
+    assert_eq!(last["effective_padding"], serde_json::json!([2, 2]));
+    let flat = &lenet["layers"][6];
+    assert_eq!(flat["type"], "Flatten");
+    assert_eq!(flat["effective_stride"], serde_json::json!([null, null]));
+
+    let small = json(&["rasgo-small"]);
+    assert_eq!(small["unseen"], 28 * 28 - 27 * 27);
+    assert_eq!(small["unseen_ranges"], serde_json::json!([[[27, 27]], [[27, 27]]]));
+    let coverage = small["coverage"].as_f64().unwrap();
+    assert!((coverage - 729.0 / 784.0).abs() < 1e-12, "{coverage}");
+    for layer in small["layers"].as_array().unwrap() {
+        for key in ["path", "type", "output", "parameters", "multiply_adds", "receptive_field", "coverage"] {
+            assert!(layer.get(key).is_some(), "{key} of {layer}");
+        }
+    }
+}
+
+#[test]
+fn a_network_without_space_sees_it_all() {
+    let mlp = text(&["mlp", "--input", "1x512x512"]);
+    assert!(mlp.contains("67,143,306 parameters") && mlp.contains("coverage: 100 % of the input"), "{mlp}");
+}

@@ -1,0 +1,220 @@
+//! Optimisers, gradient clipping and learning-rate schedules.
+
+mod rule;
+mod schedule;
+
+pub use rule::Rule;
+pub use schedule::Schedule;
+
+use rasgo_core::{DType, Error, ErrorKind, Gradients, Result, Shape, Tensor};
+
+use crate::nn::{ItemMut, Visitable, walk_mut};
+use rule::Update;
+
+/// Options of some of the parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Group {
+    /// Factor on the learning rate.
+    pub lr_scale: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+}
+
+type GroupOf = Box<dyn Fn(&str, &[usize]) -> Option<Group> + Send>;
+
+/// Updates a model's parameters, in place, one pass for each.
+///
+/// ```
+/// use rasgo::prelude::*;
+/// let mut model = nn::Linear::new(4, 3);
+/// let mut opt = Optimizer::sgd(0.1).momentum(0.9)?.weight_decay(5e-4);
+/// let x = Tensor::rand([8, 4]);
+/// let target = Tensor::from_vec(vec![0i64, 1, 2, 0, 1, 2, 0, 1], [8])?;
+/// for _ in 0..3 {
+///     let loss = model.forward(x.clone())?.cross_entropy(&target, Default::default())?;
+///     let grads = loss.backward()?;
+///     opt.step(&mut model, grads)?;
+/// }
+/// # Ok::<(), rasgo::Error>(())
+/// ```
+pub struct Optimizer {
+    rule: Rule,
+    lr: f64,
+    weight_decay: f64,
+    group: Option<GroupOf>,
+    steps: u64,
+    /// Running means by parameter, in the order of the walk.
+    slots: Vec<(String, Vec<Tensor>)>,
+}
+
+impl Optimizer {
+    /// An optimiser with that rule.
+    pub fn new(rule: Rule, lr: f64) -> Self {
+        Optimizer { rule, lr, weight_decay: 0.0, group: None, steps: 0, slots: Vec::new() }
+    }
+
+    /// Stochastic gradient descent.
+    pub fn sgd(lr: f64) -> Self {
+        Optimizer::new(Rule::Sgd { momentum: 0.0, dampening: 0.0, nesterov: false }, lr)
+    }
+
+    /// Adam with PyTorch's defaults.
+    pub fn adam(lr: f64) -> Self {
+        Optimizer::new(Rule::Adam { betas: (0.9, 0.999), eps: 1e-8, amsgrad: false }, lr)
+    }
+
+    /// AdamW with PyTorch's defaults, weight decay 0.01 among them.
+    pub fn adamw(lr: f64) -> Self {
+        Optimizer::new(Rule::AdamW { betas: (0.9, 0.999), eps: 1e-8, amsgrad: false }, lr).weight_decay(0.01)
+    }
+
+    /// RMSprop with PyTorch's defaults.
+    pub fn rmsprop(lr: f64) -> Self {
+        Optimizer::new(Rule::RmsProp { alpha: 0.99, eps: 1e-8, momentum: 0.0, centered: false }, lr)
+    }
+
+    /// Muon for weights of two or more axes, AdamW for the rest, with PyTorch's defaults, weight decay 0.1 among them. The
+    /// learning rate is one that AdamW would have.
+    pub fn muon(lr: f64) -> Self {
+        let rule = Rule::Muon { momentum: 0.95, nesterov: true, betas: (0.9, 0.999), eps: 1e-8 };
+        Optimizer::new(rule, lr).weight_decay(0.1)
+    }
+
+    /// The momentum of SGD, RMSprop or Muon.
+    ///
+    /// # Errors
+    /// If the rule has none.
+    pub fn momentum(mut self, value: f64) -> Result<Self> {
+        match &mut self.rule {
+            Rule::Sgd { momentum, .. } | Rule::RmsProp { momentum, .. } | Rule::Muon { momentum, .. } => {
+                *momentum = value;
+            }
+            Rule::Adam { .. } | Rule::AdamW { .. } => {
+                return Err(
+                    Error::argument("momentum is an option of SGD, RMSprop and Muon").hint("Adam's is betas")
+                );
+            }
+        }
+        Ok(self)
+    }
+
+    /// Decay of all parameters that no group names.
+    pub fn weight_decay(mut self, weight_decay: f64) -> Self {
+        self.weight_decay = weight_decay;
+        self
+    }
+
+    /// Options of some parameters, by path and shape; `None` leaves a parameter to the general ones.
+    pub fn group(mut self, of: impl Fn(&str, &[usize]) -> Option<Group> + Send + 'static) -> Self {
+        self.group = Some(Box::new(of));
+        self
+    }
+
+    /// The learning rate of the next step.
+    pub fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    /// Sets the learning rate of the next step.
+    pub fn set_lr(&mut self, lr: f64) {
+        self.lr = lr;
+    }
+
+    /// One step: every parameter that has a gradient moves.
+    pub fn step(&mut self, model: &mut dyn Visitable, mut grads: Gradients) -> Result<()> {
+        self.steps += 1;
+        let mut result = Ok(());
+        let mut index = 0;
+        walk_mut(model, |path, item| {
+            let ItemMut::Parameter(parameter) = item else { return };
+            let position = index;
+            index += 1;
+            if result.is_err() || parameter.is_frozen() {
+                return;
+            }
+            let Some(grad) = grads.remove(&parameter.tensor()) else { return };
+            if self.slots.len() <= position {
+                self.slots.resize_with(position + 1, Default::default);
+            }
+            let (name, slots) = &mut self.slots[position];
+            if name.is_empty() {
+                *name = path.to_string();
+            }
+            let group = self.group.as_ref().and_then(|of| of(path, parameter.shape()));
+            let group = group.unwrap_or(Group { lr_scale: 1.0, weight_decay: self.weight_decay });
+            let (lr, decay) = (self.lr * group.lr_scale, group.weight_decay);
+            let update = Update { rule: self.rule, lr, decay, step: self.steps };
+            result = update.apply(slots, &grad.to_plain(), parameter);
+        });
+        result
+    }
+
+    /// The running means, by name, for a checkpoint.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        let mut state = vec![("steps".to_string(), Tensor::scalar(self.steps as i64))];
+        for (name, slots) in &self.slots {
+            for (i, slot) in slots.iter().enumerate() {
+                state.push((format!("{name}/{i}"), slot.clone()));
+            }
+        }
+        state
+    }
+
+    /// Takes the running means of a checkpoint, for a model whose parameters have these paths and shapes.
+    ///
+    /// # Errors
+    /// If they are not those of this rule and these parameters; nothing is changed.
+    pub fn load_state(&mut self, parameters: &[(String, Shape)], state: &[(String, Tensor)]) -> Result<()> {
+        let find = |name: &str| state.iter().find(|(own, _)| own == name).map(|(_, tensor)| tensor);
+        let steps =
+            find("steps").ok_or_else(|| Error::new(ErrorKind::Format, "a checkpoint without its steps"))?;
+        let steps = steps.item::<i64>()?.unsigned_abs();
+        let mut all = Vec::new();
+        for (path, shape) in parameters {
+            let slots: Vec<Tensor> =
+                (0..3).map_while(|i| find(&format!("{path}/{i}"))).map(Tensor::deep_copy).collect();
+            let fits = |slot: &Tensor| slot.dtype() == DType::F32 && slot.shape() == shape;
+            if !slots.iter().all(fits) || !(slots.is_empty() || slots.len() == self.rule.slots(shape)) {
+                let text = format!("the checkpoint's means of {path} are not this optimiser's");
+                return Err(Error::new(ErrorKind::Format, text));
+            }
+            all.push((path.clone(), slots));
+        }
+        (self.steps, self.slots) = (steps, all);
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Optimizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Optimizer({:?}, lr {}, step {})", self.rule, self.lr, self.steps)
+    }
+}
+
+/// Scales the gradients of a model's parameters so that their joint 2-norm is at most `max`; gives the norm before.
+pub fn clip_grad_norm(model: &mut dyn Visitable, grads: &mut Gradients, max: f64) -> Result<f64> {
+    let mut squares = 0.0;
+    let mut leaves = Vec::new();
+    walk_mut(model, |_, item| {
+        if let ItemMut::Parameter(parameter) = item {
+            leaves.push(parameter.tensor());
+        }
+    });
+    for leaf in &leaves {
+        if let Some(grad) = grads.get(leaf) {
+            squares += grad.as_slice::<f32>()?.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
+        }
+    }
+    let norm = squares.sqrt();
+    if norm > max {
+        for leaf in &leaves {
+            if let Some(grad) = grads.remove(leaf) {
+                grads.insert(leaf, grad.scale(max / norm)?);
+            }
+        }
+    }
+    Ok(norm)
+}
+
+#[cfg(test)]
+mod tests;
