@@ -107,7 +107,7 @@ fn what_does_not_fit_is_said_in_a_line_and_a_hint_without_a_line_of_code() {
     let bench = Bench::new(&[("input", lecture_image()), ("weight", lecture_filters())]);
     for (attributes, expected) in [
         (&["--groups", "2"][..], "conv2d: groups 2 must divide the 1 input channels"),
-        (&["--stride", "0"], "conv2d: kernel 3, stride 0 and dilation 1 must be 1 or more"),
+        (&["--stride", "0"], "conv2d: kernel 3, stride 0 and dilation 1 along height must be 1 or more"),
         (&["--stride", "-1"], "conv2d: --stride -1: it must be whole numbers of 0 or more"),
         (&["--stride", "1,2,3"], "conv2d: --stride has 3 values for 2 axes"),
         (&["--dilation", "4"], "conv2d: the kernel spans 9"),

@@ -1,8 +1,6 @@
 //! The table of the operations that `rasgo op` runs: for each its formula, tensors and attributes under PyTorch's
 //! names, and the call of the library.
 
-#![allow(dead_code, reason = "families that read every kind of attribute follow")]
-
 mod activation;
 mod algebra;
 mod attribute;

@@ -80,7 +80,10 @@ impl Op for Variance {
     fn grad(&self, mut saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
         let (x, dy) = (saved.input(0), dy[0].take().expect("one output"));
         let away = (&x - x.mean_axes(&self.axes, true)?)?;
-        Ok(Grads::from_iter([Some((dy.scale(2.0 / self.freedom)? * away)?), None]))
+        // Without a degree of freedom a number alone has the gradient NaN in PyTorch, as its variance.
+        let alone = x.shape().is_empty() && self.freedom <= 0.0;
+        let slope = if alone { f64::NAN } else { 2.0 / self.freedom };
+        Ok(Grads::from_iter([Some((dy.scale(slope)? * away)?), None]))
     }
 }
 
