@@ -53,7 +53,7 @@ impl Embedding {
 
 impl Module for Embedding {
     fn forward(&self, index: Tensor) -> Result<Tensor> {
-        self.name.run(None, || self.weight.tensor().embedding(&index, self.padding_idx))
+        self.name.run(|| self.weight.tensor().embedding(&index, self.padding_idx))
     }
 }
 
