@@ -11,7 +11,7 @@ fn number() -> impl Strategy<Value = u64> {
 
 fn layer() -> impl Strategy<Value = String> {
     let numbers = (number(), number(), number(), number(), number(), number());
-    (0..21usize, numbers).prop_map(|(kind, (a, b, c, d, e, g))| {
+    (0..25usize, numbers).prop_map(|(kind, (a, b, c, d, e, g))| {
         let text = match kind {
             0 | 1 => format!(
                 "\"Conv2d\"\nout_channels = {a}\nkernel_size = {b}\nstride = {c}\npadding = {d}\ndilation = {e}\n\
@@ -40,6 +40,10 @@ fn layer() -> impl Strategy<Value = String> {
             17 => format!("\"Upsample\"\nscale_factor = {a}.5"),
             18 => format!("\"PixelShuffle\"\nupscale_factor = {a}"),
             19 => format!("\"ReflectionPad2d\"\npadding = [[{}, {}], [0, 1]]", a % (1 << 31), b % (1 << 31)),
+            20 => format!("\"GroupNorm\"\nnum_groups = {a}\naffine = {}", b % 2 == 0),
+            21 => format!("\"LayerNorm\"\nnormalized_shape = [{a}, {b}]"),
+            22 => format!("\"PReLU\"\nnum_parameters = {a}"),
+            23 => format!("\"InstanceNorm2d\"\naffine = {0}\ntrack_running_stats = {0}", a % 2 == 0),
             _ => "\"ReLU\"".to_string(),
         };
         format!("[[layer]]\ntype = {text}\n")

@@ -112,7 +112,8 @@ impl Op for Dropout {
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
         expect_float(inputs)?;
         if !(0.0..=1.0).contains(&self.p) {
-            return Err(Error::argument(format!("probability {} is not in 0..1", self.p)));
+            return Err(Error::argument(format!("probability {} is not in 0..1", self.p))
+                .hint("it is the share of values that become 0, as 0.5"));
         }
         if self.channels && inputs[0].shape.len() < 2 {
             return Err(Error::shape(format!("input {}: it must be (N, C, …)", inputs[0].shape))

@@ -436,11 +436,11 @@ mod tests {
     fn picking_and_placing_have_the_gradients_of_their_differences() {
         let x = normal([3, 4, 2], 1);
         let rows = index(&[2, 0, 2, 1, 2], &[5]);
-        check(&[x.clone()], |x| x[0].index_select(0, &rows));
-        check(&[x.clone()], |x| x[0].index_select(1, &rows));
+        check(std::slice::from_ref(&x), |x| x[0].index_select(0, &rows));
+        check(std::slice::from_ref(&x), |x| x[0].index_select(1, &rows));
         check(&[x.clone(), normal([3, 5, 2], 2)], |x| x[0].index_add(1, &rows, &x[1]));
         let places = index(&[3, 0, 1, 3, 3, 2], &[3, 2, 1]);
-        check(&[x.clone()], |x| x[0].gather(1, &places));
+        check(std::slice::from_ref(&x), |x| x[0].gather(1, &places));
         check(&[x.clone(), normal([3, 3, 2], 2)], |x| x[0].scatter_add(1, &places, &x[1]));
         let once = index(&[3, 0, 1, 3, 2, 0], &[3, 2, 1]);
         check(&[x.clone(), normal([3, 2, 1], 2)], |x| x[0].scatter(1, &once, &x[1]));

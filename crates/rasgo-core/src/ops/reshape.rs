@@ -25,7 +25,8 @@ impl Op for Reshape {
         if elements(&self.to) != elements(from) {
             let shown = |shape| elements(shape).map_or("more than memory holds".into(), |n| n.to_string());
             let (has, wants) = (shown(from), shown(&self.to));
-            return Err(Error::shape(format!("shape {from} has {has} elements, {} has {wants}", self.to)));
+            return Err(Error::shape(format!("shape {from} has {has} elements, {} has {wants}", self.to))
+                .hint("the products must be equal; .view(&[…, -1]) leaves one size open"));
         }
         Ok(Metas::from_iter([Meta::plain(self.to.clone(), inputs[0].dtype)]))
     }

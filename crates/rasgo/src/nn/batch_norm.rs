@@ -208,7 +208,7 @@ mod tests {
             BatchNorm2d::new(2).forward(x(&[3, 2, 4])).unwrap_err(),
             BatchNorm3d::new(2).forward(x(&[3, 2, 4, 5])).unwrap_err(),
         ] {
-            assert!(error.to_string().contains(" takes (N, C"), "{error}");
+            assert!(error.to_string().contains("give (N, C"), "{error}");
         }
     }
 

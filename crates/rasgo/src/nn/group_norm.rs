@@ -213,16 +213,19 @@ impl<const D: usize> InstanceNorm<D> {
         let (Some(mean), Some(var)) = (&self.running_mean, &self.running_var) else {
             return x.instance_norm(weight, bias, self.eps);
         };
+        if x.is_shape_only() {
+            // The running ones are not made for a shape.
+            let statistic = Tensor::shape_only([self.channels], x.dtype());
+            return x.instance_norm_with((&statistic, &statistic), weight, bias, self.eps);
+        }
         if !self.mode.is_training() {
             return x.instance_norm_with((&mean.get(), &var.get()), weight, bias, self.eps);
         }
         let _claim = mean.claim().map_err(|error| error.layer(&*self.name.path()))?;
         let before = (&mean.get(), &var.get());
         let (y, after) = x.instance_norm_running(before, weight, bias, self.momentum, self.eps)?;
-        if !x.is_shape_only() {
-            mean.set(after.0);
-            var.set(after.1);
-        }
+        mean.set(after.0);
+        var.set(after.1);
         Ok(y)
     }
 }

@@ -116,7 +116,12 @@ impl Module for ConnectedConv2d {
             let (out, k) = (self.bias.shape()[0], self.kernel);
             let weight = self.weight.tensor();
             let places = Tensor::from_slice(&self.places, [self.places.len()])?;
-            let all = Tensor::zeros([out * self.in_channels, k, k], weight.dtype())?;
+            let all = [out * self.in_channels, k, k];
+            // A summary must not take the memory of the weights.
+            let all = match weight.is_shape_only() {
+                true => Tensor::shape_only(all, weight.dtype()),
+                false => Tensor::zeros(all, weight.dtype())?,
+            };
             let weight = all.index_add(0, &places, &weight)?;
             let weight = weight.reshape([out, self.in_channels, k, k])?;
             x.conv(&weight, Some(&self.bias.tensor()), &ConvOptions::default())

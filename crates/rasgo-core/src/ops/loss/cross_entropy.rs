@@ -205,7 +205,8 @@ fn check_smoothing(label_smoothing: f64) -> Result<()> {
     if (0.0..=1.0).contains(&label_smoothing) {
         return Ok(());
     }
-    Err(Error::argument(format!("label smoothing {label_smoothing} is not in 0..1")))
+    Err(Error::argument(format!("label smoothing {label_smoothing} is not in 0..1"))
+        .hint("it is the share of the target that all classes divide, as 0.1"))
 }
 
 /// The axis of the classes of (N, C, …) or (C).
