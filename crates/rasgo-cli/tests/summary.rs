@@ -26,7 +26,7 @@ fn model_file(folder: &tempfile::TempDir) -> String {
     let text = format!(
         "input = [1, 28, 30]\n{conv}kernel_size = 3\nstride = 2\n\
          {conv}kernel_size = 2\nstride = [3, 2]\n[[layer]]\ntype = \"MaxPool2d\"\nkernel_size = [3, 2]\n\
-         [[layer]]\ntype = \"Flatten\"\n[[layer]]\ntype = \"Linear\"\nout_features = 3\n"
+         [[layer]]\ntype = \"Flatten\"\n[[layer]]\ntype = \"Linear\"\n"
     );
     fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_string()

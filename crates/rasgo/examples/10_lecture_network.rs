@@ -5,7 +5,7 @@
 mod lecture;
 
 use lecture::{bias, filters, picture};
-use rasgo::init::Init;
+use rasgo::init;
 use rasgo::prelude::*;
 
 #[derive(Debug, Module)]
@@ -18,8 +18,8 @@ fn conv() -> Result<Conv> {
     let (mut conv, mut fc) = (nn::Conv2d::new(1, 2, 3), nn::Linear::new(8, 1));
     conv.weight.set(filters()?)?;
     conv.bias.as_mut().expect("a bias").set(bias()?)?;
-    fc.weight.init(Init::Ones);
-    fc.bias.as_mut().expect("a bias").init(Init::Ones);
+    init::ones_(&mut fc.weight);
+    init::ones_(fc.bias.as_mut().expect("a bias"));
     Ok(Conv { conv, max_pool: nn::MaxPool2d::new(2), fc })
 }
 impl Module for Conv {

@@ -2,10 +2,13 @@
 
 use std::ops::Range;
 
-use super::{Reach, Window};
+use super::{MOST_LISTED, Reach, Window};
 
 /// Axes with windows that leave gaps are marked cell by cell up to this length.
-const MOST_MARKED: usize = 1 << 26;
+const MOST_MARKED: usize = 1 << 22;
+
+/// The most marks that are made on one.
+const MOST_WORK: usize = 1 << 26;
 
 /// A set of cells of an axis, as ranges that rise and do not touch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,7 +88,7 @@ impl Cells {
                 Some(Cells::of(cells.collect()))
             }
             Reach::Window(window) => self.under(window, length),
-            Reach::Transposed(window) => Some(self.above(window, length)),
+            Reach::Transposed(window) => self.above(window, length),
         }
     }
 
@@ -100,24 +103,32 @@ impl Cells {
         if kernel == 1 && stride == 1 || dilation == 1 && kernel >= stride {
             return Some(Cells::of(self.0.iter().map(|outputs| shifted(outputs, 0, kernel)).collect()));
         }
-        // The taps of one window, or of windows at every cell, are as many ranges as taps.
-        if stride == 1 && kernel <= MOST_MARKED {
-            let taps = |outputs| (0..kernel).map(move |tap| shifted(outputs, tap, 1));
-            return Some(Cells::of(self.0.iter().flat_map(taps).collect()));
+        if stride == 1 {
+            let taps = |outputs: &Range<usize>| {
+                window.taps(-start(outputs.end - 1), length as i128 - 1 - start(outputs.start))
+            };
+            if self.0.iter().map(|outputs| taps(outputs).len()).sum::<usize>() <= MOST_LISTED {
+                let ranges = |outputs| taps(outputs).map(move |tap| shifted(outputs, tap, 1));
+                return Some(Cells::of(self.0.iter().flat_map(ranges).collect()));
+            }
         }
-        if length > MOST_MARKED {
+        // The outputs whose window is not in the padding alone.
+        let span = dilation as i128 * (kernel as i128 - 1);
+        let place = |cell: i128| -> usize {
+            let o = cell.max(0).div_euclid(stride as i128) + i128::from(cell.max(0) % stride as i128 > 0);
+            usize::try_from(o).unwrap_or(usize::MAX)
+        };
+        let (first, end) = (place(padding as i128 - span), place(length as i128 + padding as i128));
+        let outputs = || self.0.iter().map(|run| run.start.max(first)..run.end.min(end));
+        let work =
+            outputs().map(|run| run.len().saturating_mul(kernel.min(length))).fold(0, usize::saturating_add);
+        if length > MOST_MARKED || work > MOST_WORK {
             return None;
         }
         let mut marked = vec![false; length];
-        for o in self.0.iter().flat_map(|outputs| outputs.clone()) {
-            for tap in 0..kernel {
-                let cell = start(o) + tap as i128 * dilation as i128;
-                if cell >= length as i128 {
-                    break;
-                }
-                if cell >= 0 {
-                    marked[cell as usize] = true;
-                }
+        for o in outputs().flatten() {
+            for tap in window.taps(-start(o), length as i128 - 1 - start(o)) {
+                marked[(start(o) + tap as i128 * dilation as i128) as usize] = true;
             }
         }
         let mut ranges: Vec<Range<usize>> = Vec::new();
@@ -131,19 +142,33 @@ impl Cells {
     }
 
     /// The cells i with `i * stride - padding + t * dilation` in the set.
-    fn above(&self, window: &Window, length: usize) -> Cells {
+    fn above(&self, window: &Window, length: usize) -> Option<Cells> {
         let Window { kernel, stride, padding, dilation } = *window;
-        // The first i whose tap t lies at `cell` or later.
-        let first = |cell: usize, tap: usize| {
-            let distance = cell as i128 + padding as i128 - tap as i128 * dilation as i128;
+        // The first i that begins at `cell` or later, as the output counts.
+        let first = |cell: i128| {
+            let distance = cell + padding as i128;
             let i = distance.div_euclid(stride as i128) + i128::from(distance.rem_euclid(stride as i128) > 0);
             i.clamp(0, length as i128) as usize
         };
-        let taps = |outputs: &Range<usize>| {
-            let (start, end) = (outputs.start, outputs.end);
-            (0..kernel).map(move |tap| first(start, tap)..first(end, tap))
+        if dilation == 1 {
+            let cells =
+                |run: &Range<usize>| first(run.start as i128 - kernel as i128 + 1)..first(run.end as i128);
+            return Some(Cells::of(self.0.iter().map(cells).collect()));
+        }
+        let taps = |run: &Range<usize>| {
+            let last = (length as i128 - 1) * stride as i128;
+            window.taps(run.start as i128 + padding as i128 - last, run.end as i128 - 1 + padding as i128)
         };
-        Cells::of(self.0.iter().flat_map(taps).collect())
+        if self.0.iter().map(|run| taps(run).len()).fold(0, usize::saturating_add) > MOST_LISTED {
+            return None;
+        }
+        let cells = |run: &Range<usize>| {
+            let (start, end) = (run.start as i128, run.end as i128);
+            taps(run)
+                .map(move |tap| tap as i128 * dilation as i128)
+                .map(move |tap| first(start - tap)..first(end - tap))
+        };
+        Some(Cells::of(self.0.iter().flat_map(cells).collect()))
     }
 }
 

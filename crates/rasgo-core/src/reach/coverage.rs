@@ -35,7 +35,8 @@ impl Coverage {
     ///
     /// # Errors
     /// [`ErrorKind::State`] if x needs no gradient, so that operations on it left no records;
-    /// [`ErrorKind::Argument`] for an axis of more than 2^26 cells with windows that leave gaps.
+    /// [`ErrorKind::Argument`] for an axis of more than 2^22 cells with windows that leave gaps, or of
+    /// as many gaps.
     #[track_caller]
     pub fn of(y: &Tensor, x: &Tensor) -> Result<Coverage> {
         let at = std::panic::Location::caller();

@@ -1,6 +1,7 @@
 //! Receptive fields: how wide the part of the input is that one cell depends on, and where it lies.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use super::{Between, Key, MOST_LISTED, Reach, Window};
 use crate::tensor::Tensor;
@@ -141,8 +142,17 @@ impl Extent {
                     stride: times(window.stride as i64),
                 }
             }
-            _ if output > MOST_LISTED => self.whole(length, input),
+            _ if output.saturating_mul(self.reads(reach)) > MOST_LISTED => self.whole(length, input),
             _ => Extent::Listed((0..output).map(|o| self.read(reach, o, length)).collect()),
+        }
+    }
+
+    /// At most how many cells are looked at for one that reads the axis so.
+    fn reads(&self, reach: &Reach) -> usize {
+        match (self, reach) {
+            (_, Reach::Window(window) | Reach::Transposed(window)) => window.kernel,
+            (Extent::Listed(_), Reach::Ranges(ranges)) => ranges.iter().map(Range::len).max().unwrap_or(0),
+            _ => 1,
         }
     }
 
@@ -150,13 +160,16 @@ impl Extent {
     fn read(&self, reach: &Reach, o: usize, length: usize) -> (i64, i64) {
         let over = |cells: &mut dyn Iterator<Item = usize>| cells.map(|i| self.at(i)).fold(NOTHING, both);
         match reach {
+            // The ends of a range of regular cells hold what is between them.
+            Reach::Ranges(ranges) if matches!(self, Extent::Regular { .. }) && !ranges[o].is_empty() => {
+                both(self.at(ranges[o].start), self.at(ranges[o].end - 1))
+            }
             Reach::Ranges(ranges) => over(&mut ranges[o].clone()),
             Reach::Window(window) => {
-                let Window { kernel, stride, padding, dilation } = *window;
+                let Window { stride, padding, dilation, .. } = *window;
                 let first = o as i128 * stride as i128 - padding as i128;
-                let taps = (0..kernel).map(|tap| first + tap as i128 * dilation as i128);
-                let inside = taps.skip_while(|cell| *cell < 0).take_while(|cell| *cell < length as i128);
-                over(&mut inside.map(|cell| cell as usize))
+                let taps = window.taps(-first, length as i128 - 1 - first);
+                over(&mut taps.map(|tap| (first + tap as i128 * dilation as i128) as usize))
             }
             Reach::Transposed(window) => {
                 let Window { kernel, stride, padding, dilation } = *window;

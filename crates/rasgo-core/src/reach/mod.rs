@@ -63,6 +63,14 @@ pub struct Window {
 }
 
 impl Window {
+    /// The taps t with `low <= t * dilation <= high`.
+    fn taps(&self, low: i128, high: i128) -> Range<usize> {
+        let dilation = self.dilation as i128;
+        let clip = |tap: i128| tap.clamp(0, self.kernel as i128) as usize;
+        let first = low.div_euclid(dilation) + i128::from(low.rem_euclid(dilation) > 0);
+        clip(first)..clip(high.div_euclid(dilation) + 1).max(clip(first))
+    }
+
     /// Cell `o + by` alone.
     pub fn shifted(by: isize) -> Window {
         Window { kernel: 1, stride: 1, padding: -by, dilation: 1 }

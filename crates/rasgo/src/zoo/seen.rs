@@ -11,7 +11,7 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Seen {
     /// The share of the input's pixels that some output depends on, from 0 to 1. `None` where the input is too long for
-    /// an exact answer (an axis of over 2^26 pixels with gaps between windows).
+    /// an exact answer (an axis of over 2^22 pixels with gaps between windows).
     pub coverage: Option<f64>,
     /// The pixels that no output depends on.
     pub unseen: Option<u64>,
