@@ -88,7 +88,7 @@ impl Op for Cat {
 }
 
 impl Tensor {
-    /// The tensors one after the other along an axis; all other sizes agree. As in PyTorch, a tensor of shape [0] beside
+    /// The tensors one after the other along an axis; all other sizes agree. As in PyTorch, a tensor of shape `[0]` beside
     /// others is left out.
     ///
     /// ```

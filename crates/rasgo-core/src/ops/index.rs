@@ -325,7 +325,7 @@ impl Tensor {
         apply(IndexAdd { axis }, [self.clone(), index.clone(), source.clone()])
     }
 
-    /// y[i][j] = x[index[i][j]][j] along axis 0, and so along others: an element of the axis for each place of the
+    /// `y[i][j] = x[index[i][j]][j]` along axis 0, and so along others: an element of the axis for each place of the
     /// index, which is nowhere larger than this tensor but along the axis.
     ///
     /// ```
