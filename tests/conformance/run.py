@@ -6,6 +6,7 @@ import importlib
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,12 @@ def draw_case(name, seed, index):
     for key, value in problem.inputs.items():
         value = np.asarray(value)
         inputs[key] = value.astype(NUMPY[dtype]) if value.dtype.kind == "f" else value
+    # PyTorch takes one sample without the batch axis.
+    batched = [key for key in ("input", "indices") if key in inputs]
+    spatial = re.fullmatch(r"(?!dropout).*[123]d|fold|unfold", name)
+    if spatial and inputs["input"].size and inputs["input"].shape[0] == 1 and draw.flag(0.3):
+        for key in batched if draw.flag(0.95) else batched[:1]:
+            inputs[key] = inputs[key][0]
     attributes = {key: value for key, value in problem.attributes.items() if value is not None}
     return problem, dtype, inputs, attributes, draw
 

@@ -96,6 +96,18 @@ fn attributes_stand_with_a_space_or_an_equals_sign_and_flags_alone() {
 }
 
 #[test]
+fn one_sample_may_come_without_the_batch_axis() {
+    let bench = Bench::new(&[
+        ("input", lecture_image().reshape([1, 6, 6]).unwrap()),
+        ("weight", lecture_filters()),
+        ("grad_output", Tensor::ones([2, 4, 4], rasgo::DType::F32).unwrap()),
+    ]);
+    let found = bench.output("conv2d", &[]);
+    assert_eq!(found.get("output").unwrap().shape()[..], [2, 4, 4]);
+    assert_eq!(found.get("grad_input").unwrap().shape()[..], [1, 6, 6]);
+}
+
+#[test]
 fn indices_are_whole_numbers() {
     let bench = Bench::new(&[("input", lecture_image())]);
     let found = bench.output("max_pool2d", &["--kernel-size", "2"]);
@@ -109,7 +121,7 @@ fn what_does_not_fit_is_said_in_a_line_and_a_hint_without_a_line_of_code() {
         (&["--groups", "2"][..], "conv2d: groups 2 must divide the 1 input channels"),
         (&["--stride", "0"], "conv2d: kernel 3, stride 0 and dilation 1 along height must be 1 or more"),
         (&["--stride", "-1"], "conv2d: --stride -1: it must be whole numbers of 0 or more"),
-        (&["--stride", "1,2,3"], "conv2d: --stride has 3 values for 2 axes"),
+        (&["--stride", "1,2,3"], "conv2d: --stride has 3 values"),
         (&["--dilation", "4"], "conv2d: the kernel spans 9"),
         (&["--strode", "1"], "conv2d: there is no attribute --strode"),
         (&["--stride", "1", "--stride", "2"], "conv2d: --stride stands twice"),

@@ -111,7 +111,7 @@ fn run(
             .hint(format!("it reads {}", operation.inputs.join(" "))));
     }
     let call = Call::new(operation, tensors, attributes, grad_output.is_some());
-    let outputs = (operation.run)(&call)?;
+    let outputs = call.shaped((operation.run)(&call)?)?;
     let mut results: Vec<(String, Tensor)> =
         outputs.iter().map(|(name, tensor)| (name.to_string(), tensor.detach())).collect();
     if let Some(grad_output) = grad_output {

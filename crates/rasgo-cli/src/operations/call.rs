@@ -1,11 +1,11 @@
 //! One call of an operation: its tensors and attributes by name.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use rasgo::{Error, Result, Tensor};
 
-use super::Operation;
+use super::{Operation, Outputs};
 
 /// What an operation reads: tensors by name, attributes by PyTorch's keyword.
 pub(crate) struct Call<'a> {
@@ -15,6 +15,8 @@ pub(crate) struct Call<'a> {
     wants_grad: bool,
     /// The leaves whose gradients are wanted.
     leaves: RefCell<Vec<(String, Tensor)>>,
+    /// Whether the inputs came without the batch axis.
+    unbatched: Cell<bool>,
 }
 
 impl<'a> Call<'a> {
@@ -25,7 +27,14 @@ impl<'a> Call<'a> {
         attributes: BTreeMap<&'static str, String>,
         wants_grad: bool,
     ) -> Self {
-        Call { operation, tensors, attributes, wants_grad, leaves: RefCell::default() }
+        Call {
+            operation,
+            tensors,
+            attributes,
+            wants_grad,
+            leaves: RefCell::default(),
+            unbatched: Cell::new(false),
+        }
     }
 
     /// The tensors whose gradients are wanted, after the call.
@@ -76,21 +85,40 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// As [`tensor`](Self::tensor), of (N, C) and as many spatial axes as the name says.
+    /// As [`tensor`](Self::tensor), of (N, C) and as many spatial axes as the name says; without the batch axis, as PyTorch
+    /// allows, it is a batch of one.
     pub(crate) fn spatial(&self, name: &str) -> Result<Tensor> {
+        self.batched(name, ["(N, C, L)", "(N, C, H, W)", "(N, C, D, H, W)"][self.dims() - 1])
+    }
+
+    /// As [`tensor`](Self::tensor), of the axes of `shape`, which begins with N; N may be left out.
+    pub(crate) fn batched(&self, name: &str, shape: &str) -> Result<Tensor> {
         let tensor = self.tensor(name)?;
-        let rank = tensor.shape().len();
-        if rank != self.dims() + 2 {
-            let wanted = ["(N, C, L)", "(N, C, H, W)", "(N, C, D, H, W)"][self.dims() - 1];
-            return Err(Error::shape(format!(
-                "{name} {} has {rank} axes, not {}",
-                tensor.shape(),
-                self.dims() + 2
-            ))
-            .op(self.name())
-            .hint(format!("give {wanted}")));
+        let (rank, wanted) = (tensor.shape().len(), shape.split(',').count());
+        // What comes after the first input has a batch axis if that has one.
+        let first = self.operation.inputs[0] == name;
+        if rank + 1 == wanted && (first || self.unbatched.get()) {
+            self.unbatched.set(true);
+            return tensor.unsqueeze(0);
+        }
+        if rank != wanted || self.unbatched.get() {
+            let text = format!("{name} {} has {rank} axes, not {wanted}", tensor.shape());
+            let one = shape.replacen("N, ", "", 1);
+            return Err(Error::shape(text).op(self.name()).hint(format!("give {shape}, or {one}")));
         }
         Ok(tensor)
+    }
+
+    /// The outputs as they are given out: without the batch axis that the inputs did not have.
+    pub(crate) fn shaped(&self, outputs: Outputs) -> Result<Outputs> {
+        if !self.unbatched.get() {
+            return Ok(outputs);
+        }
+        let mut shaped = Outputs::new();
+        for (name, tensor) in outputs {
+            shaped.push((name, tensor.squeeze(&[0])?));
+        }
+        Ok(shaped)
     }
 
     fn leaf(&self, name: &str, tensor: &Tensor) -> Tensor {

@@ -87,7 +87,7 @@ fn max_unpool(call: &Call) -> Result<Outputs> {
         padding: call.axes("padding", 0)?.unwrap_or([0; 3]),
         output_size: call.axes("output_size", 1)?,
     };
-    output(call.spatial("input")?.max_unpool(&call.tensor("indices")?, &options)?)
+    output(call.spatial("input")?.max_unpool(&call.spatial("indices")?, &options)?)
 }
 
 pub(super) fn operations() -> Vec<Operation> {

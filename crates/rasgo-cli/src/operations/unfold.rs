@@ -25,12 +25,12 @@ fn options(call: &Call) -> Result<UnfoldOptions> {
 }
 
 fn unfold(call: &Call) -> Result<Outputs> {
-    output(call.tensor("input")?.unfold(&options(call)?)?)
+    output(call.batched("input", "(N, C, H, W)")?.unfold(&options(call)?)?)
 }
 
 fn fold(call: &Call) -> Result<Outputs> {
     let output_size = pair(call, "output_size")?.ok_or_else(|| call.needs("output_size"))?;
-    output(call.tensor("input")?.fold(output_size, &options(call)?)?)
+    output(call.batched("input", "(N, C * kh * kw, L)")?.fold(output_size, &options(call)?)?)
 }
 
 pub(super) fn operations() -> Vec<Operation> {
