@@ -277,6 +277,8 @@ def main():
     parser.add_argument("--golden", type=int, metavar="N", help="write N cases an operation under golden/ instead")
     parser.add_argument("--show", type=int, default=5, help="failures to print for each operation")
     options = parser.parse_args()
+    # Where several values go to one place, PyTorch's threads would leave open which stays.
+    torch.set_num_threads(1)
     load_families()
     names = options.only.split(",") if options.only else sorted(PROBLEMS)
     for name in names:
