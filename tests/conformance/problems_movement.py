@@ -315,8 +315,8 @@ def scatter(draw, name):
     source = list(index)
     if draw.flag(0.06):
         index = draw.choice([index[:-1], [n + 1 for n in index]])
-        # PyTorch takes a scalar index beside a vector, and then has no gradient for it.
-        index = index or [source[0] + 1]
+        # PyTorch takes a scalar beside a vector, and what is empty beside anything, and then has no gradient for it.
+        index = [max(n, 1) for n in index] or [source[0] + 1]
     places = index_values(draw, index, shape[place])
     if name == "scatter" and len(index) == len(shape):
         # Several values for one place: PyTorch leaves open which stays.

@@ -80,10 +80,15 @@ impl Op for Variance {
     fn grad(&self, mut saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
         let (x, dy) = (saved.input(0), dy[0].take().expect("one output"));
         let away = (&x - x.mean_axes(&self.axes, true)?)?;
-        // Without a degree of freedom a number alone has the gradient NaN in PyTorch, as its variance.
-        let alone = x.shape().is_empty() && self.freedom <= 0.0;
-        let slope = if alone { f64::NAN } else { 2.0 / self.freedom };
-        Ok(Grads::from_iter([Some((dy.scale(slope)? * away)?), None]))
+        if self.freedom <= 0.0 && (self.axes.is_empty() || x.shape().is_empty()) {
+            // What PyTorch gives where no degree of freedom is left of all elements.
+            let infinite = Tensor::full(x.shape(), f64::INFINITY, x.dtype())?;
+            return Ok(Grads::from_iter([
+                Some((dy * infinite.masked_fill(&away.eq(0.0)?, f64::NAN)?)?),
+                None,
+            ]));
+        }
+        Ok(Grads::from_iter([Some((dy.scale(2.0 / self.freedom)? * away)?), None]))
     }
 }
 
