@@ -108,6 +108,8 @@ impl Tensor {
             let error = Error::argument("no tensors").hint("give one or more").op("cat").at(at);
             return Err(error);
         };
+        // Of nothing but such tensors any axis will do.
+        let axis = if first.shape()[..] == [0] { 0 } else { axis };
         let axis = axis_of(axis, first.shape().len()).map_err(|error| error.op("cat").at(at))?;
         while parts.len() > 1 {
             let mut joined = Vec::with_capacity(parts.len().div_ceil(GROUP));
