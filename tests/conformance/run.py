@@ -160,7 +160,11 @@ def make(name, seed, index):
         except Exception as error:  # noqa: BLE001: whatever PyTorch raises is a refusal
             case["refused"] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             return case
-        exact, _ = reference(problem, inputs, attributes, np.float64, grad)
+        try:
+            exact, _ = reference(problem, inputs, attributes, np.float64, grad)
+        except Exception as error:  # noqa: BLE001
+            # Refused in one dtype only: rasgo may do either, but not crash.
+            return {**case, "refused": f"in float64 only: {error}", "open": True}
     if grad is not None:
         case["inputs"] = {**inputs, "grad_output": grad}
     case["same"] = same
@@ -201,6 +205,8 @@ def check(name, seed, index, binary, same_bits):
             return "CRASH: no answer in 120 s", False
     if "CRASH" in said or "left OUT" in said:
         return said, "refused" in case
+    if "open" in case:
+        return None, True
     if "refused" in case:
         return (f"accepted, PyTorch refuses: {case['refused']}" if outputs is not None else None), True
     if outputs is None:
@@ -241,7 +247,7 @@ def golden(seed, names, count, folder):
             index += 1
             values = {**case["inputs"], **case.get("exact", {})}
             # A refusal or two; the others small.
-            if "refused" in case and refused >= 2 or sum(v.size for v in values.values()) > 400:
+            if "open" in case or "refused" in case and refused >= 2 or sum(v.size for v in values.values()) > 400:
                 continue
             number = len(cases)
             for key, value in case["inputs"].items():
