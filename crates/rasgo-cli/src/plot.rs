@@ -37,7 +37,14 @@ pub(crate) fn plot(title: &str, curves: &[Curve<'_>]) -> String {
         return String::new();
     }
     let step = tick_step((high - low).max(1e-3 * high.abs()).max(1e-6));
-    let (low, high) = ((low / step).floor() * step, ((high / step).floor() + 1.0) * step);
+    // No further than the values reach: an accuracy has no tick above 100 %.
+    let (first, last) = ((low / step).floor(), (high / step).ceil());
+    let (low, high) = match first < last {
+        true => (first * step, last * step),
+        // All values are one tick: it is the upper end, but for 0.
+        false if first > 0.0 => ((first - 1.0) * step, last * step),
+        false => (first * step, (last + 1.0) * step),
+    };
     let x = |i: usize| match epochs {
         1 => (LEFT + RIGHT) / 2.0,
         _ => LEFT + (RIGHT - LEFT) * i as f64 / (epochs - 1) as f64,
@@ -93,6 +100,17 @@ mod tests {
     fn ticks_are_round_numbers() {
         for (span, step) in [(1.0, 0.2), (0.7, 0.2), (40.0, 10.0), (0.013, 0.005)] {
             assert!((tick_step(span) - step).abs() < 1e-12, "{span}: {}", tick_step(span));
+        }
+    }
+
+    #[test]
+    fn an_accuracy_has_no_tick_above_100() {
+        for values in [[93.3, 100.0, 100.0], [100.0, 100.0, 100.0]] {
+            let text = plot("accuracy", &[Curve::new("held out", "red", &values)]);
+            let ticks =
+                text.split("fill='#777'>").skip(1).filter_map(|rest| rest.split('<').next()?.parse().ok());
+            let largest = ticks.fold(0.0f64, f64::max);
+            assert!((largest - 100.0).abs() < 1e-9, "{largest}: {text}");
         }
     }
 

@@ -83,14 +83,7 @@ macro_rules! number {
                 type $T = i64;
                 $body
             }
-            crate::DType::F64 => {
-                type $T = f64;
-                $body
-            }
-            _ => {
-                type $T = f32;
-                $body
-            }
+            float => crate::ops::float!(float, $T => $body),
         }
     };
 }
@@ -100,22 +93,11 @@ pub(crate) use number;
 macro_rules! any {
     ($dtype:expr, $T:ident => $body:expr) => {
         match $dtype {
-            crate::DType::F32 => {
-                type $T = f32;
-                $body
-            }
-            crate::DType::F64 => {
-                type $T = f64;
-                $body
-            }
-            crate::DType::I64 => {
-                type $T = i64;
-                $body
-            }
             crate::DType::U8 => {
                 type $T = u8;
                 $body
             }
+            number => crate::ops::number!(number, $T => $body),
         }
     };
 }
