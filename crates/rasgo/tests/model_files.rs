@@ -1,7 +1,9 @@
 //! Model files with any numbers build or are refused: they do not panic, and take no memory for what they promise.
 
 use proptest::prelude::*;
+use rasgo::nn::{Module, ModuleExt};
 use rasgo::zoo::{Architecture, summarize};
+use rasgo::{DType, Tensor, no_grad};
 
 /// Small numbers, and those at which sums and products break.
 fn number() -> impl Strategy<Value = u64> {
@@ -68,4 +70,29 @@ proptest! {
             summarize("random", &network, &input).unwrap();
         }
     }
+}
+
+/// The running mean of a batch normalisation after batches of ones and of fours.
+fn running_mean_of(momentum: &str) -> f32 {
+    let text = format!(
+        "input = [1, 2, 2]\n[[layer]]\ntype = \"BatchNorm2d\"\n{momentum}\n\
+         [[layer]]\ntype = \"Flatten\"\n[[layer]]\ntype = \"Linear\""
+    );
+    let architecture = Architecture::from_toml(&text).unwrap();
+    assert_eq!(Architecture::from_toml(&architecture.to_toml()).unwrap(), architecture);
+    let network = architecture.build().unwrap();
+    for value in [1.0, 4.0] {
+        let x = Tensor::full([2, 1, 2, 2], value, DType::F32).unwrap();
+        no_grad(|| network.forward(x)).unwrap();
+    }
+    let state = network.state_dict();
+    let (_, mean) = state.iter().find(|(name, _)| name.ends_with("running_mean")).unwrap();
+    mean.to_vec::<f32>().unwrap()[0]
+}
+
+#[test]
+fn the_momentum_of_a_batch_norm_is_a_share_or_none_for_the_plain_mean() {
+    assert!((running_mean_of("") - (0.9 * 0.1 + 0.1 * 4.0)).abs() < 1e-6);
+    assert!((running_mean_of("momentum = 0.5") - (0.5 * 0.5 + 0.5 * 4.0)).abs() < 1e-6);
+    assert!((running_mean_of("momentum = \"none\"") - 2.5).abs() < 1e-6);
 }

@@ -7,7 +7,6 @@ mod architecture;
 mod layer;
 mod models;
 mod network;
-mod resize;
 mod seen;
 mod summary;
 

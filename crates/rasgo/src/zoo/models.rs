@@ -138,14 +138,8 @@ pub fn named(name: &str) -> Result<&'static Model> {
 
 fn conv(out_channels: usize, kernel_size: usize, padding: usize) -> ConvSpec {
     ConvSpec {
-        out_channels,
-        kernel_size: Axes::One(kernel_size),
-        stride: None,
         padding: (padding > 0).then_some(PaddingSpec::Axes(Axes::One(padding))),
-        dilation: None,
-        padding_mode: None,
-        groups: None,
-        bias: None,
+        ..ConvSpec::new(out_channels, Axes::One(kernel_size))
     }
 }
 
@@ -177,7 +171,7 @@ fn average_to(size: usize) -> LayerSpec {
 /// Convolution without bias, normalisation, ReLU.
 fn conv_norm_relu(out_channels: usize, kernel_size: usize, padding: usize) -> [LayerSpec; 3] {
     let spec = ConvSpec { bias: Some(false), ..conv(out_channels, kernel_size, padding) };
-    [LayerSpec::Conv2d(spec), LayerSpec::BatchNorm2d(NormSpec::default()), relu()]
+    [LayerSpec::Conv2d(spec), LayerSpec::BatchNorm2d(NormSpec::new()), relu()]
 }
 
 /// Our own: the first convolution halves the map, few channels while maps are large, and an average at the end.
@@ -203,7 +197,7 @@ fn small_1d(model: &mut Architecture) {
             stride: stride.map(Axes::One),
             ..conv(channels, kernel_size, kernel_size / 2)
         };
-        [LayerSpec::Conv1d(spec), LayerSpec::BatchNorm1d(NormSpec::default()), relu()]
+        [LayerSpec::Conv1d(spec), LayerSpec::BatchNorm1d(NormSpec::new()), relu()]
     };
     let pool = || LayerSpec::MaxPool1d(MaxPoolSpec::new(Axes::One(2)));
     model.backbone.extend(conv_norm_relu(16, 7, Some(2)));
@@ -220,7 +214,7 @@ fn small_1d(model: &mut Architecture) {
 fn small_3d(model: &mut Architecture) {
     let conv_norm_relu = |channels: usize, spec: ConvSpec| {
         let spec = ConvSpec { out_channels: channels, bias: Some(false), ..spec };
-        [LayerSpec::Conv3d(spec), LayerSpec::BatchNorm3d(NormSpec::default()), relu()]
+        [LayerSpec::Conv3d(spec), LayerSpec::BatchNorm3d(NormSpec::new()), relu()]
     };
     let first = ConvSpec {
         kernel_size: Axes::Each(vec![3, 5, 5]),
@@ -249,7 +243,7 @@ fn mlp(model: &mut Architecture) {
 fn lecture(model: &mut Architecture) {
     for channels in [64, 128, 256] {
         model.backbone.push(LayerSpec::Conv2d(conv(channels, 3, 1)));
-        model.backbone.push(LayerSpec::BatchNorm2d(NormSpec::default()));
+        model.backbone.push(LayerSpec::BatchNorm2d(NormSpec::new()));
         model.backbone.extend([relu(), max_pool(2, None)]);
     }
     model.head = vec![average_to(1), flatten(), linear(None)];
@@ -316,7 +310,7 @@ fn alexnet(model: &mut Architecture) {
         max_pool(3, Some(2)),
     ];
     model.neck = vec![average_to(6), flatten()];
-    let dropout = || LayerSpec::Dropout(DropoutSpec { p: 0.5 });
+    let dropout = || LayerSpec::Dropout(DropoutSpec { p: Some(0.5) });
     model.head = vec![dropout(), linear(4096), relu(), dropout(), linear(4096), relu(), linear(None)];
 }
 
