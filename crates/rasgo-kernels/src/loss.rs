@@ -16,6 +16,8 @@ pub enum PairLoss {
     Absolute,
     /// `d^2 / 2` where `|d| <= delta`, `delta * (|d| - delta / 2)` beyond.
     Huber(f64),
+    /// `d^2 / (2 beta)` where `|d| <= beta`, `|d| - beta / 2` beyond.
+    SmoothL1(f64),
     /// `t * softplus(-x)`: what a positive target costs a logit.
     LogitPositive,
     /// `(1 - t) * softplus(x)`: what a negative target costs a logit.
@@ -68,6 +70,16 @@ pub fn pair<T: Float + Element>(
             };
             let first = |d: T| if d.abs() > delta { delta * sign(d) } else { d };
             to.difference(part, value, first, |d| if d.abs() > delta { zero } else { one });
+        }
+        // Not the above by beta: a small one's inverse is infinite, and its square vanishes.
+        PairLoss::SmoothL1(beta) => {
+            let beta = T::from_f64(beta);
+            let value = |d: T| {
+                let size = d.abs();
+                if size > beta { size - half * beta } else { half * d * (d / beta) }
+            };
+            let first = |d: T| if d.abs() > beta { sign(d) } else { d / beta };
+            to.difference(part, value, first, |d| if d.abs() > beta { zero } else { one / beta });
         }
         PairLoss::LogitPositive => match part {
             Part::Value => to.apply(|x, t| t * softplus(-x)),
@@ -184,10 +196,11 @@ mod tests {
     use super::*;
     use crate::checks::{assert_close, numbers, poison, same_everywhere, wide};
 
-    const LOSSES: [PairLoss; 7] = [
+    const LOSSES: [PairLoss; 8] = [
         PairLoss::Squared,
         PairLoss::Absolute,
         PairLoss::Huber(0.7),
+        PairLoss::SmoothL1(0.7),
         PairLoss::LogitPositive,
         PairLoss::LogitNegative,
         PairLoss::Probability,

@@ -213,6 +213,16 @@ fn check_bound(op: &'static str, name: &str, bound: f64, fits: bool) -> Result<(
     Err(scope::annotate(error).at(Location::caller()))
 }
 
+/// The first value of a tensor of floats that is no probability, with its place in row-major order.
+fn outside_0_to_1(tensor: &Tensor) -> Option<(usize, f64)> {
+    let plain = tensor.clone().to_plain();
+    float!(plain.dtype(), T => {
+        let values = plain.raw::<T>();
+        let place = values.iter().position(|x| !(0.0..=1.0).contains(x))?;
+        Some((place, values[place] as f64))
+    })
+}
+
 impl Tensor {
     /// (x - t)^2.
     ///
@@ -226,6 +236,7 @@ impl Tensor {
     #[track_caller]
     pub fn mse_loss(&self, target: &Tensor, options: impl Into<LossOptions>) -> Result<Tensor> {
         let op = "mse_loss";
+        let _scope = scope::enter_op(op);
         let (x, t) = broadcast(op, self, target)?;
         finish(op, self, elements(PairLoss::Squared, op, &x, &t)?, options.into(), true)
     }
@@ -234,6 +245,7 @@ impl Tensor {
     #[track_caller]
     pub fn l1_loss(&self, target: &Tensor, options: impl Into<LossOptions>) -> Result<Tensor> {
         let op = "l1_loss";
+        let _scope = scope::enter_op(op);
         let (x, t) = broadcast(op, self, target)?;
         finish(op, self, elements(PairLoss::Absolute, op, &x, &t)?, options.into(), true)
     }
@@ -245,6 +257,7 @@ impl Tensor {
     #[track_caller]
     pub fn huber_loss(&self, target: &Tensor, delta: f64, options: impl Into<LossOptions>) -> Result<Tensor> {
         let op = "huber_loss";
+        let _scope = scope::enter_op(op);
         check_bound(op, "delta", delta, delta > 0.0)?;
         let (x, t) = broadcast(op, self, target)?;
         finish(op, self, elements(PairLoss::Huber(delta), op, &x, &t)?, options.into(), false)
@@ -263,13 +276,13 @@ impl Tensor {
         options: impl Into<LossOptions>,
     ) -> Result<Tensor> {
         let op = "smooth_l1_loss";
+        let _scope = scope::enter_op(op);
         check_bound(op, "beta", beta, beta >= 0.0)?;
         let (x, t) = broadcast(op, self, target)?;
-        let losses = match beta {
-            0.0 => elements(PairLoss::Absolute, op, &x, &t)?,
-            _ => elements(PairLoss::Huber(beta), op, &x, &t)?.scale(1.0 / beta)?,
-        };
-        finish(op, self, losses, options.into(), false)
+        // A denormal beta counts as 0, as in all arithmetic here.
+        let least = float!(self.dtype(), T => f64::from(T::MIN_POSITIVE));
+        let loss = if beta < least { PairLoss::Absolute } else { PairLoss::SmoothL1(beta) };
+        finish(op, self, elements(loss, op, &x, &t)?, options.into(), false)
     }
 
     /// The cross entropy of probabilities x against targets t, both in 0..1; see the module for the formula. The gradient is
@@ -280,14 +293,13 @@ impl Tensor {
     #[track_caller]
     pub fn binary_cross_entropy(&self, target: &Tensor, options: impl Into<LossOptions>) -> Result<Tensor> {
         let op = "binary_cross_entropy";
+        let _scope = scope::enter_op(op);
         for (name, tensor) in [("input", self), ("target", target)] {
             if tensor.is_shape_only() || !tensor.dtype().is_float() {
                 continue;
             }
-            let values = tensor.to_f64_vec()?;
-            if let Some(place) = values.iter().position(|x| !(0.0..=1.0).contains(x)) {
-                let text =
-                    format!("{name} {} at {} is not in 0..1", values[place], tensor.shape().place(place));
+            if let Some((place, value)) = outside_0_to_1(tensor) {
+                let text = format!("{name} {value} at {} is not in 0..1", tensor.shape().place(place));
                 let error = Error::argument(text).op(op);
                 let hint = "give logits to binary_cross_entropy_with_logits, or apply .sigmoid() first";
                 return Err(scope::annotate(error.hint(hint)).at(Location::caller()));
@@ -317,6 +329,7 @@ impl Tensor {
         options: impl Into<BceWithLogitsOptions>,
     ) -> Result<Tensor> {
         let op = "binary_cross_entropy_with_logits";
+        let _scope = scope::enter_op(op);
         let BceWithLogitsOptions { weight, pos_weight, reduction } = options.into();
         let mut positive = elements(PairLoss::LogitPositive, op, self, target)?;
         if let Some(pos_weight) = pos_weight {
@@ -334,6 +347,7 @@ impl Tensor {
     #[track_caller]
     pub fn kl_div(&self, target: &Tensor, options: KlDivOptions) -> Result<Tensor> {
         let op = "kl_div";
+        let _scope = scope::enter_op(op);
         let (x, t) = broadcast(op, self, target)?;
         let losses = match options.log_target {
             true => (t.clone().exp()? * (&t - &x)?)?,
@@ -375,6 +389,20 @@ mod tests {
                 check(&[share([2, 3], 1), share([2, 3], 2)], |x| loss(&x[0], &x[1], reduction));
                 check(&[share([], 1), share([], 2)], |x| loss(&x[0], &x[1], reduction));
             }
+        }
+    }
+
+    /// The values of PyTorch.
+    #[test]
+    fn a_smooth_l1_whose_square_is_tiny_is_the_distance() {
+        for beta in [1e-40, 2e-38, 1e-30] {
+            let x = Tensor::from_vec(vec![1.0f32, -2.0, 0.01, 0.0], [4]).unwrap().requires_grad();
+            let t = Tensor::zeros([4], DType::F32).unwrap();
+            let losses = x.smooth_l1_loss(&t, beta, Reduction::None).unwrap();
+            assert_eq!(losses.to_vec::<f32>().unwrap()[..3], [1.0, 2.0, 0.01], "{beta}");
+            let grads = losses.sum().unwrap().backward().unwrap();
+            let dx = grads.get(&x).unwrap().to_vec::<f32>().unwrap();
+            assert_eq!(dx[..3], [1.0, -1.0, 1.0], "{beta}");
         }
     }
 
