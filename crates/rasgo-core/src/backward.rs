@@ -127,7 +127,7 @@ pub fn grad(y: &Tensor, wanted: &[&Tensor], create_graph: bool) -> Result<Vec<Te
                 .at(at));
         }
     }
-    let mut found = run(y, seed, wanted, create_graph)?;
+    let found = run(y, seed, wanted, create_graph)?;
     let mut grads = Vec::with_capacity(wanted.len());
     for tensor in wanted {
         let key = tensor.origin.as_ref().expect("checked above").key();
@@ -136,7 +136,6 @@ pub fn grad(y: &Tensor, wanted: &[&Tensor], create_graph: bool) -> Result<Vec<Te
             None => Tensor::zeros(tensor.shape().clone(), tensor.dtype())?,
         });
     }
-    found.by_origin.clear();
     Ok(grads)
 }
 

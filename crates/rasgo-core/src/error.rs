@@ -4,6 +4,8 @@ use std::fmt;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
 
+use crate::meta::Shape;
+
 /// The result of everything that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -23,6 +25,8 @@ pub enum ErrorKind {
     State,
     /// A value became NaN or infinite.
     NotFinite,
+    /// More memory than the system gives.
+    Memory,
     /// A file could not be read or written.
     Io,
     /// A file's contents are not what they should be.
@@ -76,6 +80,15 @@ impl Error {
         Error::new(ErrorKind::Argument, message)
     }
 
+    /// More memory than the system gives, for values of that shape.
+    pub(crate) fn memory(shape: &Shape, bytes: usize) -> Self {
+        let gigabytes = bytes as f64 / 1e9;
+        Error::new(
+            ErrorKind::Memory,
+            format!("values of shape {shape} take {gigabytes:.1} GB, more than the system gives"),
+        )
+    }
+
     /// A wrong configuration.
     pub fn config(message: impl Into<String>) -> Self {
         Error::new(ErrorKind::Config, message)
@@ -126,11 +139,21 @@ impl Error {
         self
     }
 
-    /// Puts another line in the place of the caller's.
+    /// Adds the layer's path, unless it has one, and puts the operation, if it is one, and line that the program called
+    /// in the place of those that refused.
     #[must_use]
-    pub(crate) fn moved_to(mut self, at: &'static Location<'static>) -> Self {
+    pub(crate) fn called_by(
+        mut self,
+        layer: Option<&str>,
+        op: Option<&'static str>,
+        at: &'static Location<'static>,
+    ) -> Self {
+        self.0.op = op.or(self.0.op);
         self.0.at = Some(at);
-        self
+        match layer {
+            Some(layer) => self.layer(layer),
+            None => self,
+        }
     }
 
     /// Adds the error beneath this one.

@@ -30,6 +30,9 @@ pub type Grads = SmallVec<[Option<Tensor>; 4]>;
 pub struct Mask(u32);
 
 impl Mask {
+    /// The positions that it has: an operation cannot have more inputs.
+    pub const MOST: usize = u32::BITS as usize;
+
     /// The empty set.
     pub const NONE: Mask = Mask(0);
 
@@ -304,6 +307,10 @@ fn run(
     at: &'static Location<'static>,
 ) -> Result<SmallVec<[Tensor; 4]>> {
     let fail = |error: Error| scope::annotate(error.op(op.name())).at(at);
+    if inputs.len() > Mask::MOST {
+        let text = format!("{} inputs, and an operation takes {} at most", inputs.len(), Mask::MOST);
+        return Err(fail(Error::argument(text)));
+    }
     let rule = op.layout();
     let shape_only = inputs.iter().any(Tensor::is_shape_only);
     // Where maps meet, the plain one is brought to the others' order: what comes next wants that too.
@@ -349,7 +356,7 @@ fn run(
     let values: SmallVec<[Tensor; 4]> = match op.view(&metas) {
         _ if shape_only => outputs.into_iter().map(Tensor::shape_only_from).collect(),
         Some(start) => SmallVec::from_iter([inputs.swap_remove(0).window(outputs[0].clone(), start)]),
-        None => compute(&*op, inputs, outputs),
+        None => compute(&*op, inputs, outputs).map_err(fail)?,
     };
     if !needs_grad {
         return Ok(values);
@@ -374,7 +381,7 @@ fn run(
 }
 
 /// Allocates the outputs, or takes an input's memory for output 0, and runs the kernels.
-fn compute(op: &dyn Op, inputs: SmallVec<[Tensor; 4]>, metas: Metas) -> SmallVec<[Tensor; 4]> {
+fn compute(op: &dyn Op, inputs: SmallVec<[Tensor; 4]>, metas: Metas) -> Result<SmallVec<[Tensor; 4]>> {
     let donor = op.in_place();
     let mut donated = None;
     let inputs: SmallVec<[Input; 4]> = inputs
@@ -396,33 +403,28 @@ fn compute(op: &dyn Op, inputs: SmallVec<[Tensor; 4]>, metas: Metas) -> SmallVec
             Input { meta, storage: Some(storage), offset }
         })
         .collect();
-    let mut outputs: SmallVec<[Output; 4]> = metas
-        .into_iter()
-        .map(|meta| {
-            let buffer = donated.take().unwrap_or_else(|| Buffer::new::<u8>(meta.bytes()));
-            Output { meta, buffer }
-        })
-        .collect();
+    let mut outputs: SmallVec<[Output; 4]> = SmallVec::new();
+    for meta in metas {
+        let buffer = match donated.take() {
+            Some(buffer) => buffer,
+            None => Buffer::of_bytes(meta.bytes()).ok_or_else(|| Error::memory(&meta.shape, meta.bytes()))?,
+        };
+        outputs.push(Output { meta, buffer });
+    }
     op.eval(&inputs, &mut outputs);
     drop(inputs);
-    outputs.into_iter().map(|output| Tensor::from_buffer(output.meta, output.buffer)).collect()
+    Ok(outputs.into_iter().map(|output| Tensor::from_buffer(output.meta, output.buffer)).collect())
 }
 
 /// Runs the gradient rule of a record.
 pub(crate) fn run_grad(record: &Arc<Record>, dy: Grads, create_graph: bool, keep: bool) -> Result<Grads> {
     let op = record.op.as_ref().expect("a leaf has no rule");
-    let annotate = |error: Error| {
-        let error = error.op(op.name()).at(record.at);
-        match &record.layer {
-            Some(layer) => error.layer(&**layer),
-            None => error,
-        }
-    };
+    let _scope = scope::enter_gradient(record.layer.clone(), op.name(), record.at);
     let mut slot = record.saved.lock().expect("no panic holds a record");
     let mut values = match (&*slot, keep) {
         (Some(saved), true) => SavedValues { inputs: saved.inputs.clone(), outputs: saved.outputs.clone() },
         _ => slot.take().ok_or_else(|| {
-            annotate(
+            scope::annotate(
                 Error::new(
                     crate::ErrorKind::State,
                     "backward through this operation a second time, after its saved values were freed",
@@ -446,7 +448,7 @@ pub(crate) fn run_grad(record: &Arc<Record>, dy: Grads, create_graph: bool, keep
     }
     let needs = Mask(record.edges.iter().enumerate().map(|(i, e)| u32::from(e.is_some()) << i).sum());
     let saved = Saved { values, shapes: record.shapes.clone(), op: op.name() };
-    with_grad(create_graph, || op.grad(saved, dy, needs)).map_err(annotate)
+    with_grad(create_graph, || op.grad(saved, dy, needs)).map_err(scope::annotate)
 }
 
 /// The same values in the given layout; free where the bytes agree.

@@ -47,6 +47,11 @@ impl Buffer {
     /// A buffer for `len` elements. The contents are unspecified, not undefined.
     pub fn new<T: Element>(len: usize) -> Buffer {
         let bytes = len.checked_mul(size_of::<T>()).expect("a buffer's size fits in memory");
+        acquire(bytes).unwrap_or_else(|| handle_alloc_error(layout(size_class(bytes))))
+    }
+
+    /// A buffer of that many bytes, or `None` where the system does not give as many.
+    pub fn of_bytes(bytes: usize) -> Option<Buffer> {
         acquire(bytes)
     }
 
@@ -56,7 +61,8 @@ impl Buffer {
         let bytes = len.checked_mul(size_of::<T>()).expect("a buffer's size fits in memory");
         let class = size_class(bytes);
         POOL.live_bytes.fetch_add(class as u64, Ordering::Relaxed);
-        Buffer { ptr: from_system(class), bytes, class }
+        let ptr = from_system(class).unwrap_or_else(|| handle_alloc_error(layout(class)));
+        Buffer { ptr, bytes, class }
     }
 
     /// A buffer of `len` zeros.
@@ -160,31 +166,40 @@ fn layout(class: usize) -> Layout {
     Layout::from_size_align(class, ALIGN).expect("a buffer's size fits in memory")
 }
 
-fn acquire(bytes: usize) -> Buffer {
+fn acquire(bytes: usize) -> Option<Buffer> {
+    // Rounded up, the size of a layout must not pass the largest that there is.
+    if bytes > isize::MAX as usize / 2 {
+        return None;
+    }
     let class = size_class(bytes);
     let kept = POOL.idle.lock().expect("no panic holds the pool").get_mut(&class).and_then(Vec::pop);
-    POOL.live_bytes.fetch_add(class as u64, Ordering::Relaxed);
     let ptr = match kept {
         Some(Idle(ptr)) => {
             POOL.hits.fetch_add(1, Ordering::Relaxed);
             POOL.idle_bytes.fetch_sub(class as u64, Ordering::Relaxed);
             ptr
         }
-        None => from_system(class),
+        None => from_system(class)?,
     };
+    POOL.live_bytes.fetch_add(class as u64, Ordering::Relaxed);
     if POOL.poison.load(Ordering::Relaxed) {
         // SAFETY: `class` bytes are ours. All-ones bytes are a NaN in f32 and f64, and -1 in integers.
         unsafe { ptr.as_ptr().write_bytes(0xff, class) };
     }
-    Buffer { ptr, bytes, class }
+    Some(Buffer { ptr, bytes, class })
 }
 
-/// Memory of zeros.
-fn from_system(class: usize) -> NonNull<u8> {
+/// Memory of zeros; where the system has none left, after what is idle went back to it.
+fn from_system(class: usize) -> Option<NonNull<u8>> {
     POOL.misses.fetch_add(1, Ordering::Relaxed);
-    // SAFETY: the layout's size is at least 64.
-    let raw = unsafe { alloc_zeroed(layout(class)) };
-    NonNull::new(raw).unwrap_or_else(|| handle_alloc_error(layout(class)))
+    let ask = || {
+        // SAFETY: the layout's size is at least 64.
+        NonNull::new(unsafe { alloc_zeroed(layout(class)) })
+    };
+    ask().or_else(|| {
+        trim();
+        ask()
+    })
 }
 
 fn release(ptr: NonNull<u8>, class: usize) {
@@ -232,6 +247,13 @@ mod tests {
             assert!(class - bytes <= (bytes / 8).max(ALIGN), "{bytes} -> {class}");
             assert_eq!(size_class(class), class);
         }
+    }
+
+    #[test]
+    fn what_no_system_has_is_none() {
+        assert!(Buffer::of_bytes(1 << 50).is_none());
+        assert!(Buffer::of_bytes(isize::MAX as usize).is_none());
+        assert_eq!(Buffer::of_bytes(3).unwrap().bytes(), 3);
     }
 
     #[test]

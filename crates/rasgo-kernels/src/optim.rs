@@ -140,7 +140,7 @@ pub fn ema<T: Float>(decay: f64, ema: &mut [T], param: &[T]) {
     parallel_chunks(ema, CHUNK, |i, ema| ema_chunk(isa, keep, take, ema, &param[i * CHUNK..]));
 }
 
-/// `data *= factor`, for clipping gradients by their [`norm2`](crate::reduce::norm2).
+/// `data *= factor`.
 pub fn scale_in_place<T: Float + Element>(data: &mut [T], factor: f64) {
     with_number_in_place(Binary::Mul, Side::Right, T::from_f64(factor), data);
 }

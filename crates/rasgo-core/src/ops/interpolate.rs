@@ -251,6 +251,9 @@ impl Op for Interpolate {
     }
 
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
+        if outputs[0].meta().bytes() == 0 {
+            return;
+        }
         let dtype = inputs[0].meta().dtype;
         let (from, to) = (inputs[0].meta().shape.image(), outputs[0].meta().shape.image());
         let (n, c, input, output) =
@@ -274,7 +277,7 @@ impl Op for Interpolate {
         // Where single and double precision round to other cells, those of the single.
         let axis = |axis: usize| {
             if output[axis] > reach::MOST_LISTED {
-                return Reach::All;
+                return Reach::Unlisted;
             }
             match self.axis(axis + 3 - x.len(), x[axis], output[axis], DType::F32) {
                 Axis::Whole(_) => Reach::Same,

@@ -77,7 +77,7 @@ impl Cells {
     }
 
     /// The cells of an input's axis of that length that these cells of the output's read. `None` for an axis too long
-    /// to list what lies between its gaps.
+    /// to list what is read of it.
     pub(super) fn read(&self, reach: &Reach, length: usize) -> Option<Cells> {
         match reach {
             Reach::Same => Some(self.clone()),
@@ -87,6 +87,7 @@ impl Cells {
                 let cells = self.0.iter().flat_map(|outputs| outputs.clone()).map(|o| ranges[o].clone());
                 Some(Cells::of(cells.collect()))
             }
+            Reach::Unlisted => self.is_empty().then(Cells::default),
             Reach::Window(window) => self.under(window, length),
             Reach::Transposed(window) => self.above(window, length),
         }

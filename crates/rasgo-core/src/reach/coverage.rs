@@ -36,7 +36,7 @@ impl Coverage {
     /// # Errors
     /// [`ErrorKind::State`] if x needs no gradient, so that operations on it left no records;
     /// [`ErrorKind::Argument`] for an axis of more than 2^22 cells with windows that leave gaps, or of
-    /// as many gaps.
+    /// as many gaps, or of more than 2^20 that an operation reads one by one (as an interpolation).
     #[track_caller]
     pub fn of(y: &Tensor, x: &Tensor) -> Result<Coverage> {
         let at = std::panic::Location::caller();
@@ -62,7 +62,7 @@ impl Coverage {
                 let into = waiting.entry(edge).or_default();
                 for region in &regions {
                     let Some(read) = read(region, &reaches, input) else {
-                        let text = "is too long to list what windows with gaps see of it";
+                        let text = "is too long to list what is seen of it";
                         return Err(Error::argument(format!("an input of shape {input} {text}"))
                             .op("coverage")
                             .at(at));

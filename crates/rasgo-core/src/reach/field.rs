@@ -131,7 +131,7 @@ impl Extent {
     fn through(&self, reach: &Reach, length: usize, output: usize, input: usize) -> Extent {
         match (self, reach) {
             (_, Reach::Same) => self.clone(),
-            (_, Reach::All | Reach::Fixed(_)) => self.whole(length, input),
+            (_, Reach::All | Reach::Fixed(_) | Reach::Unlisted) => self.whole(length, input),
             (Extent::Regular { start, size, stride }, Reach::Window(window)) => {
                 // A model file may say any number.
                 let times = |number: i64| stride.saturating_mul(number);
@@ -179,7 +179,9 @@ impl Extent {
                 let cells = whole.map(|from| from / stride as i128);
                 over(&mut cells.filter(|i| (0..length as i128).contains(i)).map(|i| i as usize))
             }
-            Reach::Same | Reach::Fixed(_) | Reach::All => unreachable!("done for all cells at once"),
+            Reach::Same | Reach::Fixed(_) | Reach::All | Reach::Unlisted => {
+                unreachable!("done for all cells at once")
+            }
         }
     }
 

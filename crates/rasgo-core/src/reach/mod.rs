@@ -40,12 +40,14 @@ pub enum Reach {
     Fixed(Cells),
     /// Every cell.
     All,
+    /// Cells of which there are too many to list.
+    Unlisted,
 }
 
 impl Reach {
     /// What all `outputs` cells of an axis together read of one of `inputs` cells.
     pub(crate) fn of_all(&self, outputs: usize, inputs: usize) -> Reach {
-        Cells::all(outputs).read(self, inputs).map_or(Reach::All, Reach::Fixed)
+        Cells::all(outputs).read(self, inputs).map_or(Reach::Unlisted, Reach::Fixed)
     }
 }
 
@@ -122,9 +124,9 @@ pub(crate) fn adaptive(input: &Shape, output: &Shape) -> Reaches {
 /// The most cells of an axis for each of which a range is kept.
 pub(crate) const MOST_LISTED: usize = 1 << 20;
 
-/// A range for each of the output's cells; of more than a list should have, everything.
+/// A range for each of the output's cells, of no more than a list should have.
 pub(crate) fn ranges(output: usize, of: impl Fn(usize) -> Range<usize>) -> Reach {
-    if output > MOST_LISTED { Reach::All } else { Reach::Ranges((0..output).map(of).collect()) }
+    if output > MOST_LISTED { Reach::Unlisted } else { Reach::Ranges((0..output).map(of).collect()) }
 }
 
 fn adaptive_axis(input: usize, output: usize) -> Reach {

@@ -7,6 +7,18 @@ use crate::error::{Error, Result};
 use crate::meta::{DType, Element, Meta, Shape};
 use crate::random::next_key;
 
+/// Memory for a tensor whose shape nobody has checked.
+fn allocate(shape: Shape, dtype: DType) -> Result<(Meta, Buffer)> {
+    if shape.checked_elements().is_none() {
+        return Err(Error::shape(format!("shape {shape} is too large for any memory")));
+    }
+    let meta = Meta::plain(shape, dtype);
+    match Buffer::of_bytes(meta.bytes()) {
+        Some(buffer) => Ok((meta, buffer)),
+        None => Err(Error::memory(&meta.shape, meta.bytes())),
+    }
+}
+
 impl Tensor {
     /// A tensor of the given values in row-major order.
     #[track_caller]
@@ -38,6 +50,14 @@ impl Tensor {
         Tensor::from_buffer(meta, buffer)
     }
 
+    /// As [`from_fn`](Self::from_fn), for a shape that somebody else names: more than the system gives memory for is an
+    /// error.
+    pub fn try_from_fn<T: Element>(shape: impl Into<Shape>, write: impl FnOnce(&mut [T])) -> Result<Tensor> {
+        let (meta, mut buffer) = allocate(shape.into(), T::DTYPE)?;
+        write(buffer.as_mut_slice::<T>());
+        Ok(Tensor::from_buffer(meta, buffer))
+    }
+
     /// A tensor of (N, C, …) whose values `write` puts in place in channels-last order: N, spatial axes, C.
     pub fn from_fn_channels_last<T: Element>(
         shape: impl Into<Shape>,
@@ -56,16 +76,14 @@ impl Tensor {
 
     /// All elements have the same value, which is rounded to the dtype.
     pub fn full(shape: impl Into<Shape>, value: f64, dtype: DType) -> Result<Tensor> {
-        let shape = shape.into();
-        if shape.checked_elements().is_none() {
-            return Err(Error::shape(format!("shape {shape} is too large for any memory")).op("full"));
+        let (meta, mut buffer) = allocate(shape.into(), dtype).map_err(|error| error.op("full"))?;
+        match dtype {
+            DType::F32 => buffer.as_mut_slice::<f32>().fill(value as f32),
+            DType::F64 => buffer.as_mut_slice::<f64>().fill(value),
+            DType::I64 => buffer.as_mut_slice::<i64>().fill(value as i64),
+            DType::U8 => buffer.as_mut_slice::<u8>().fill(value as u8),
         }
-        Ok(match dtype {
-            DType::F32 => Tensor::from_fn(shape, |x: &mut [f32]| x.fill(value as f32)),
-            DType::F64 => Tensor::from_fn(shape, |x: &mut [f64]| x.fill(value)),
-            DType::I64 => Tensor::from_fn(shape, |x: &mut [i64]| x.fill(value as i64)),
-            DType::U8 => Tensor::from_fn(shape, |x: &mut [u8]| x.fill(value as u8)),
-        })
+        Ok(Tensor::from_buffer(meta, buffer))
     }
 
     /// Zeros.

@@ -66,9 +66,4 @@ impl PackedWeight {
         let len = self.panels.bytes() / size_of::<f32>() / self.shape.groups;
         &self.panels.as_slice::<f32>()[group * len..][..len]
     }
-
-    /// The instruction set whose kernels read this arrangement.
-    pub fn isa(&self) -> Isa {
-        self.isa
-    }
 }

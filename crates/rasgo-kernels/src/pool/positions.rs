@@ -6,7 +6,7 @@ use crate::buffer::Element;
 use crate::rows::CHUNK;
 use crate::threads::parallel_chunks;
 
-/// The position of a maximum: `u8` numbers the cells of a window of up to 256, in a fifth of what the values take;
+/// The position of a maximum: `u8` numbers the cells of a window of up to 256, a quarter of what the values take;
 /// `i64` numbers the pixels of the input plane, whatever the window.
 pub trait Position: Element + PartialEq + std::fmt::Debug {
     /// Cells that can be told apart.

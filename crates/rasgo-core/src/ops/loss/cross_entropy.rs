@@ -233,6 +233,7 @@ impl Tensor {
     /// A class outside 0..C names the row and the value.
     #[track_caller]
     pub fn cross_entropy(&self, target: &Tensor, options: CrossEntropyOptions) -> Result<Tensor> {
+        let _scope = crate::scope::enter_op("cross_entropy");
         if target.dtype().is_float() && target.shape() == self.shape() && !self.shape().is_empty() {
             return self.cross_entropy_of_probabilities(target, &options);
         }

@@ -62,6 +62,7 @@ impl Tensor {
     #[track_caller]
     pub fn sigmoid_focal_loss(&self, target: &Tensor, options: FocalLossOptions) -> Result<Tensor> {
         let op = "sigmoid_focal_loss";
+        let _scope = scope::enter_op(op);
         let FocalLossOptions { alpha, gamma, reduction } = options;
         if let Some(alpha) = alpha.filter(|alpha| !(0.0..=1.0).contains(alpha)) {
             return refuse(
@@ -102,6 +103,7 @@ impl Tensor {
     /// If the shapes differ or have no axis for the batch (and the channels).
     #[track_caller]
     pub fn dice_loss(&self, target: &Tensor, options: DiceLossOptions) -> Result<Tensor> {
+        let _scope = scope::enter_op("dice_loss");
         let DiceLossOptions { smooth, per_channel, reduction } = options;
         let kept = if per_channel { 2 } else { 1 };
         if self.shape() != target.shape() || self.shape().len() < kept {

@@ -10,6 +10,7 @@ use super::{finish, kept_shape, marks, memory_marks};
 use crate::error::{Error, Result};
 use crate::meta::{DType, Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::scope;
 use crate::tensor::Tensor;
 
 /// y = the largest (or smallest) of x over the marked axes, which stay with size 1.
@@ -143,23 +144,22 @@ impl Tensor {
         finish(apply(op, [self.clone()])?, &gone, keep)
     }
 
-    /// The largest over axes that are known to be there, where NaNs share the gradient of a NaN.
+    /// The largest or smallest over axes that are known to be there, where NaNs share the gradient of a NaN.
     #[track_caller]
-    pub(super) fn largest(&self, gone: &[bool], name: &'static str) -> Result<Tensor> {
-        apply(Extreme { gone: gone.to_vec(), largest: true, name, nans_share: true }, [self.clone()])
+    pub(super) fn most(&self, gone: &[bool], largest: bool, name: &'static str) -> Result<Tensor> {
+        apply(Extreme { gone: gone.to_vec(), largest, name, nans_share: true }, [self.clone()])
     }
 
     /// The largest of all elements, a scalar. Equal ones share the gradient, and so do NaNs.
     #[track_caller]
     pub fn max_all(&self) -> Result<Tensor> {
-        self.largest(&vec![true; self.shape().len()], "max")?.reshape([])
+        self.most(&vec![true; self.shape().len()], true, "max")?.reshape([])
     }
 
     /// The smallest of all elements, a scalar. Equal ones share the gradient, and so do NaNs.
     #[track_caller]
     pub fn min_all(&self) -> Result<Tensor> {
-        let gone = vec![true; self.shape().len()];
-        apply(Extreme { gone, largest: false, name: "min", nans_share: true }, [self.clone()])?.reshape([])
+        self.most(&vec![true; self.shape().len()], false, "min")?.reshape([])
     }
 
     /// The largest along an axis and where it stands (i64): the first of equals, to which the gradient goes.
@@ -185,6 +185,7 @@ impl Tensor {
 
     #[track_caller]
     fn extreme_with_index(&self, axis: isize, keep: bool, largest: bool) -> Result<(Tensor, Tensor)> {
+        let _scope = scope::enter_op(if largest { "max" } else { "min" });
         let indices = self.arg_extreme(axis, true, largest)?;
         if self.shape().is_empty() {
             return Ok((self.clone(), indices));
@@ -234,7 +235,7 @@ impl Tensor {
             Ok(axis) => axis,
             Err(error) => {
                 let name = if largest { "argmax" } else { "argmin" };
-                return Err(error.op(name).at(Location::caller()));
+                return Err(scope::annotate(error.op(name).at(Location::caller())));
             }
         };
         if rank == 0 {

@@ -6,11 +6,11 @@ use rasgo_kernels::elementwise::Number;
 use rasgo_kernels::reduce;
 
 use super::super::broadcast::memory_sizes;
-use super::super::{axis_of, blocks, expect_numbers, no_second_gradient, number};
+use super::super::{axis_of, blocks, expect_numbers, number};
 use super::{finish, kept_shape, memory_marks};
 use crate::error::Result;
 use crate::meta::{Meta, Shape};
-use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply, grad_enabled};
 use crate::reach::{self, Reaches};
 use crate::tensor::Tensor;
 
@@ -66,8 +66,8 @@ impl Op for Product {
         let zeros = x.eq(0.0)?.sum()?.item::<i64>()?;
         let dx = match zeros {
             0 => (dy * y)? / x,
-            // Each factor has a 0 among the others.
-            2.. if self.whole => Tensor::zeros(x.shape().clone(), x.dtype()),
+            // Each factor has a 0 among the others; two of them may still have a slope together.
+            2.. if self.whole && !grad_enabled() => Tensor::zeros(x.shape().clone(), x.dtype()),
             _ => apply(Others { axis: self.axis }, [x])? * dy,
         };
         Ok(Grads::from_iter([Some(dx?)]))
@@ -104,8 +104,27 @@ impl Op for Others {
         reach::whole_axis(&inputs[which], output, self.axis)
     }
 
-    fn grad(&self, _saved: Saved, _dy: Grads, _needs: Mask) -> Result<Grads> {
-        Err(no_second_gradient())
+    fn saves(&self) -> Saves {
+        Saves { inputs: Mask::of(&[0]), outputs: Mask::NONE }
+    }
+
+    /// The slope of y[i] for x[k] is the product without both: row i of a square whose place (i, i) is 1 has it as its
+    /// own product without x[k].
+    fn grad(&self, mut saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
+        let (x, dy) = (saved.input(0), dy[0].take().expect("one output"));
+        let (axis, size) = (self.axis as isize, x.shape()[self.axis]);
+        let mut sizes = vec![1; x.shape().len() + 1];
+        sizes[self.axis..self.axis + 2].fill(size);
+        let same = Tensor::from_fn(sizes, |same: &mut [u8]| {
+            same.fill(0);
+            same.iter_mut().step_by(size + 1).for_each(|same| *same = 1);
+        });
+        let mut square = x.shape().to_vec();
+        square.insert(self.axis, size);
+        let rows = x.unsqueeze(axis)?.broadcast_to(square)?.masked_fill(&same, 1.0)?;
+        let slopes = apply(Others { axis: self.axis + 1 }, [rows])?.masked_fill(&same, 0.0)?;
+        let dx = (slopes * dy.unsqueeze(axis + 1)?)?.sum_axes(&[axis], false)?;
+        Ok(Grads::from_iter([Some(dx)]))
     }
 }
 
@@ -198,7 +217,7 @@ impl Tensor {
 #[cfg(test)]
 mod tests {
     use super::super::super::grad_check::{check, normal};
-    use crate::{DType, Tensor};
+    use crate::{DType, Tensor, grad};
 
     #[test]
     fn products_and_running_sums_have_the_gradients_of_their_differences() {
@@ -211,6 +230,27 @@ mod tests {
         let zeros = Tensor::from_vec(vec![2.0, 0.0, 3.0, 0.0, 5.0, 0.0], [2, 3]).unwrap();
         check(std::slice::from_ref(&zeros), |x| x[0].prod(1, true));
         check(&[zeros.narrow(1, 0, 2).unwrap()], |x| x[0].prod(None, false));
+    }
+
+    #[test]
+    fn a_product_with_zeros_has_second_gradients() {
+        let second = |values: Vec<f64>| {
+            let x = Tensor::from_slice(&values, [values.len()]).unwrap().requires_grad();
+            let dx = grad(&x.prod(None, false).unwrap(), &[&x], true).unwrap().remove(0);
+            let sum = dx.square().unwrap().sum().unwrap();
+            sum.backward().unwrap().get(&x).unwrap().to_vec::<f64>().unwrap()
+        };
+        assert_eq!(second(vec![0.0, 2.0, 3.0]), [0.0, 36.0, 24.0]);
+        let slopes = |x: &Tensor, axis: Option<isize>| {
+            let dx = grad(&x.prod(axis, false)?.sum()?, &[x], true)?.remove(0);
+            (dx * Tensor::from_vec((0..6).map(f64::from).collect(), x.shape())?)?.sum()
+        };
+        for zeros in [vec![2.0, 0.0, 3.0, 0.0, 5.0, 0.0], vec![2.0, 0.0, 3.0, 1.0, 5.0, 7.0]] {
+            let x = Tensor::from_vec(zeros, [2, 3]).unwrap();
+            for axis in [None, Some(0), Some(1)] {
+                check(std::slice::from_ref(&x), |x| slopes(&x[0], axis));
+            }
+        }
     }
 
     #[test]

@@ -1,62 +1,27 @@
 //! Variance, standard deviation, norms, and the logarithm of a sum of exponentials: compositions.
 
-use std::panic::Location;
-
-use super::super::{expect_float, float};
+use super::super::float;
 use super::{count, finish};
 use crate::error::{Error, Result};
-use crate::meta::Meta;
+use crate::meta::{DType, Meta};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::scope;
 use crate::tensor::Tensor;
 
-/// y = sqrt(x), whose gradient at 0 is 0 and not infinite: where all deviations are 0 none has a direction, and PyTorch
-/// gives 0.
-#[derive(Debug)]
-struct Root {
-    name: &'static str,
-}
-
-impl Op for Root {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
-        expect_float(inputs)?;
-        Ok(Metas::from_iter([inputs[0].clone()]))
-    }
-
-    fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
-        float!(inputs[0].meta().dtype, T => {
-            for (y, x) in outputs[0].values::<T>().iter_mut().zip(inputs[0].values::<T>()) {
-                *y = x.sqrt();
-            }
-        });
-    }
-
-    fn saves(&self) -> Saves {
-        Saves { inputs: Mask::NONE, outputs: Mask::of(&[0]) }
-    }
-
-    fn grad(&self, mut saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
-        let (y, dy) = (saved.output(0), dy[0].take().expect("one output"));
-        let slope = (dy / y.clone().scale(2.0)?)?;
-        Ok(Grads::from_iter([Some(slope.masked_fill(&y.eq(0.0)?, 0.0)?)]))
-    }
-}
-
-/// y = the variance of x over axes, which operations have computed: this op gives it PyTorch's gradient, which leaves
-/// out what the mean contributes. That is 0 but for rounding, or a NaN where an element is infinite.
+/// y = the variance of x over axes, or its root, which operations have computed: this op gives it PyTorch's gradient,
+/// which leaves out what the mean contributes. That is 0 but for rounding, or a NaN where an element is infinite.
 #[derive(Debug)]
 struct Variance {
     axes: Vec<isize>,
     /// The number of elements less the correction.
     freedom: f64,
+    /// Whether it is the standard deviation.
+    root: bool,
 }
 
 impl Op for Variance {
     fn name(&self) -> &'static str {
-        "var"
+        if self.root { "std" } else { "var" }
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
@@ -68,17 +33,20 @@ impl Op for Variance {
     }
 
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
-        float!(inputs[1].meta().dtype, T => {
-            outputs[0].values::<T>().copy_from_slice(inputs[1].values::<T>());
-        });
+        copy(inputs, outputs);
     }
 
     fn saves(&self) -> Saves {
-        Saves { inputs: Mask::of(&[0]), outputs: Mask::NONE }
+        Saves { inputs: Mask::of(&[0]), outputs: if self.root { Mask::of(&[0]) } else { Mask::NONE } }
     }
 
     fn grad(&self, mut saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
-        let (x, dy) = (saved.input(0), dy[0].take().expect("one output"));
+        let (x, mut dy) = (saved.input(0), dy[0].take().expect("one output"));
+        if self.root {
+            // At 0 none of the deviations has a direction: PyTorch's gradient is 0 and not infinite.
+            let y = saved.output(0);
+            dy = (dy / y.clone().scale(2.0)?)?.masked_fill(&y.eq(0.0)?, 0.0)?;
+        }
         let away = (&x - x.mean_axes(&self.axes, true)?)?;
         if self.freedom <= 0.0 && (self.axes.is_empty() || x.shape().is_empty()) {
             // What PyTorch gives where no degree of freedom is left of all elements.
@@ -90,6 +58,61 @@ impl Op for Variance {
         }
         Ok(Grads::from_iter([Some((dy.scale(2.0 / self.freedom)? * away)?), None]))
     }
+}
+
+/// y = the p-norm of x over axes, which operations have computed: this op gives it PyTorch's gradient, which is 0 where
+/// the norm is.
+#[derive(Debug)]
+struct Norm {
+    p: f64,
+}
+
+impl Op for Norm {
+    fn name(&self) -> &'static str {
+        "norm"
+    }
+
+    fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
+        Ok(Metas::from_iter([inputs[1].clone()]))
+    }
+
+    fn layout(&self) -> LayoutRule {
+        LayoutRule::AsIs
+    }
+
+    fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
+        copy(inputs, outputs);
+    }
+
+    fn saves(&self) -> Saves {
+        Saves { inputs: Mask::of(&[0]), outputs: Mask::of(&[0]) }
+    }
+
+    fn grad(&self, mut saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
+        let (x, y, dy) = (saved.input(0), saved.output(0), dy[0].take().expect("one output"));
+        let none = y.detach().eq(0.0)?;
+        let dx = match self.p {
+            0.0 => Tensor::zeros(x.shape(), x.dtype())?,
+            // x / y
+            2.0 => (&x * (dy / y)?.masked_fill(&none, 0.0)?)?,
+            // sign(x) (|x| / y)^(p - 1), an infinite slope at x = 0 being 0
+            p if p < 1.0 => {
+                let sizes = x.clone().abs()?.pow(p - 1.0)?.masked_fill(&x.detach().eq(0.0)?, 0.0)?;
+                (x.sign()? * (sizes * (dy * y.pow(1.0 - p)?)?)?)?
+            }
+            p => {
+                let scale = (dy / y.pow(p - 1.0)?)?.masked_fill(&none, 0.0)?;
+                (x.clone().sign()? * (x.abs()?.pow(p - 1.0)? * scale)?)?
+            }
+        };
+        Ok(Grads::from_iter([Some(dx), None]))
+    }
+}
+
+fn copy(inputs: &[Input], outputs: &mut [Output]) {
+    float!(inputs[1].meta().dtype, T => {
+        outputs[0].values::<T>().copy_from_slice(inputs[1].values::<T>());
+    });
 }
 
 impl Tensor {
@@ -104,39 +127,62 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn var(&self, axes: &[isize], correction: f64, keep: bool) -> Result<Tensor> {
-        let at = Location::caller();
-        let gone = self.float_marks(axes).map_err(|error| error.op("var").at(at))?;
-        let (x, count) = (self.detach(), count(self.shape(), &gone) as f64);
-        let squares = (&x - x.mean_axes(axes, true)?)?.square()?;
-        let value = (squares.sum_axes(axes, true)? / (count - correction).max(0.0))?;
-        let axes = axes.to_vec();
-        let op = Variance { axes, freedom: count - correction };
-        finish(apply(op, [self.clone(), value])?, &gone, keep)
+        self.spread("var", axes, correction, keep)
     }
 
     /// The standard deviation: the root of [`var`](Self::var). Where it is 0 so is its gradient.
     #[track_caller]
     pub fn std(&self, axes: &[isize], correction: f64, keep: bool) -> Result<Tensor> {
-        let at = Location::caller();
-        self.float_marks(axes).map_err(|error| error.op("std").at(at))?;
-        apply(Root { name: "std" }, [self.var(axes, correction, keep)?])
+        self.spread("std", axes, correction, keep)
     }
 
-    /// The p-norm over axes, all where none is named, for p = 1, 2 or infinity: the sum of the absolute values, the
-    /// Euclidean length, the largest absolute value. Its gradient at 0 is 0.
+    #[track_caller]
+    fn spread(&self, name: &'static str, axes: &[isize], correction: f64, keep: bool) -> Result<Tensor> {
+        let _scope = scope::enter_op(name);
+        let gone = self.float_marks(axes).map_err(scope::annotate)?;
+        let freedom = count(self.shape(), &gone) as f64 - correction;
+        let root = name == "std";
+        // In f64, as PyTorch: squares of what f32 holds pass its range both ways.
+        let x = self.detach().to_dtype(DType::F64)?;
+        let squares = (&x - x.mean_axes(axes, true)?)?.square()?;
+        let value = (squares.sum_axes(axes, true)? / freedom.max(0.0))?;
+        let value = if root { value.sqrt()? } else { value }.to_dtype(self.dtype())?;
+        let op = Variance { axes: axes.to_vec(), freedom, root };
+        finish(apply(op, [self.clone(), value])?, &gone, keep)
+    }
+
+    /// The p-norm over axes, all where none is named: (sum of |x|^p)^(1 / p), the largest |x| for p = infinity, the least
+    /// for minus infinity, and for p = 0 the number of elements that are not 0. Its gradient at 0 is 0.
+    ///
+    /// ```
+    /// # use rasgo_core::Tensor;
+    /// let x = Tensor::from_vec(vec![3.0f32, -4.0, 0.0], [3])?;
+    /// assert_eq!(x.norm(2.0, &[], false)?.item::<f32>()?, 5.0);
+    /// assert_eq!(x.norm(0.0, &[], false)?.item::<f32>()?, 2.0);
+    /// # Ok::<(), rasgo_core::Error>(())
+    /// ```
     #[track_caller]
     pub fn norm(&self, p: f64, axes: &[isize], keep: bool) -> Result<Tensor> {
-        let at = Location::caller();
-        let gone = self.float_marks(axes).map_err(|error| error.op("norm").at(at))?;
-        match p {
-            1.0 => self.clone().abs()?.sum_axes(axes, keep),
-            2.0 => apply(Root { name: "norm" }, [self.clone().square()?.sum_axes(axes, keep)?]),
-            f64::INFINITY => finish(self.clone().abs()?.largest(&gone, "norm")?, &gone, keep),
-            _ => Err(Error::argument(format!("the norm of order {p}"))
-                .hint("1, 2 and infinity are there; others are x.abs()?.pow(p)?.sum_axes(..)?.pow(1.0 / p)")
-                .op("norm")
-                .at(at)),
+        let _scope = scope::enter_op("norm");
+        let gone = self.float_marks(axes).map_err(scope::annotate)?;
+        if p.is_nan() {
+            return Err(scope::annotate(Error::argument("the norm of order NaN").hint("give a number")));
         }
+        let x = self.detach();
+        let value = match p {
+            // Of one number it is the number's size, which no square takes out of range.
+            _ if p != 0.0 && count(self.shape(), &gone) == 1 => {
+                return self.clone().abs()?.sum_axes(axes, keep);
+            }
+            1.0 => return self.clone().abs()?.sum_axes(axes, keep),
+            f64::INFINITY | f64::NEG_INFINITY => {
+                return finish(self.clone().abs()?.most(&gone, p > 0.0, "norm")?, &gone, keep);
+            }
+            0.0 => x.ne(0.0)?.to_dtype(x.dtype())?.sum_axes(axes, true)?,
+            2.0 => x.square()?.sum_axes(axes, true)?.sqrt()?,
+            _ => x.abs()?.pow(p)?.sum_axes(axes, true)?.pow(1.0 / p)?,
+        };
+        finish(apply(Norm { p }, [self.clone(), value])?, &gone, keep)
     }
 
     /// ln(sum of e^x) over axes, all where none is named, without overflow.
@@ -149,8 +195,8 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn logsumexp(&self, axes: &[isize], keep: bool) -> Result<Tensor> {
-        let at = Location::caller();
-        let gone = self.float_marks(axes).map_err(|error| error.op("logsumexp").at(at))?;
+        let _scope = scope::enter_op("logsumexp");
+        let gone = self.float_marks(axes).map_err(scope::annotate)?;
         if self.shape().checked_elements() == Some(0) {
             return self.clone().exp()?.sum_axes(axes, keep)?.log();
         }
@@ -174,7 +220,7 @@ mod tests {
                 check(std::slice::from_ref(&x), |x| x[0].var(&axes, 1.0, false));
                 check(std::slice::from_ref(&x), |x| x[0].std(&axes, 0.0, true));
                 check(std::slice::from_ref(&x), |x| x[0].logsumexp(&axes, false));
-                for p in [1.0, 2.0, f64::INFINITY] {
+                for p in [-2.0, 0.5, 1.0, 1.5, 2.0, 3.0, f64::INFINITY, f64::NEG_INFINITY] {
                     check(std::slice::from_ref(&x), |x| x[0].norm(p, &axes, true));
                 }
             }
@@ -187,6 +233,40 @@ mod tests {
         let variance = Tensor::from_vec(x, [10_000]).unwrap().var(&[], 1.0, false).unwrap();
         // That of 0 to 6, 1428 times and four more.
         assert!((variance.item::<f32>().unwrap() - 4.000_2).abs() < 4e-4, "{variance}");
+    }
+
+    /// The values of PyTorch.
+    #[test]
+    fn what_f32_holds_has_a_deviation_in_f32() {
+        let far = Tensor::from_vec(vec![1e20f32, -1e20, 3e19], [3]).unwrap().requires_grad();
+        let std = far.std(&[], 1.0, false).unwrap();
+        assert!((std.item::<f32>().unwrap() / 1.014_889e20 - 1.0).abs() < 1e-6, "{std}");
+        let dx = std.backward().unwrap().get(&far).unwrap().to_vec::<f32>().unwrap();
+        assert!((dx[0] - 0.443_4).abs() < 1e-3 && (dx[1] + 0.541_9).abs() < 1e-3, "{dx:?}");
+        let near = Tensor::from_vec(vec![1e-23f32, 2e-23, 4e-23], [3]).unwrap();
+        let std = near.std(&[], 1.0, false).unwrap().item::<f32>().unwrap();
+        assert!((std / 1.527_525e-23 - 1.0).abs() < 1e-5, "{std}");
+    }
+
+    /// The values of PyTorch.
+    #[test]
+    fn norms_of_every_order_and_of_single_numbers() {
+        let x = Tensor::from_vec(vec![3.0f32, -4.0, 0.0], [3]).unwrap().requires_grad();
+        for (p, norm, slopes) in [
+            (0.0, 2.0, [0.0; 3]),
+            (0.5, 13.928_204, [2.154_701, -1.866_025, 0.0]),
+            (3.0, 4.497_941, [0.444_846, -0.790_837, 0.0]),
+            (f64::INFINITY, 4.0, [0.0, -1.0, 0.0]),
+            (f64::NEG_INFINITY, 0.0, [0.0; 3]),
+        ] {
+            let y = x.norm(p, &[], false).unwrap();
+            assert!((y.item::<f32>().unwrap() - norm).abs() < 1e-4, "{p}: {y}");
+            let dx = y.backward().unwrap().get(&x).unwrap().to_vec::<f32>().unwrap();
+            let near = dx.iter().zip(slopes).all(|(dx, slope)| (dx - slope).abs() < 1e-5);
+            assert!(near, "{p}: {dx:?}");
+        }
+        let one = Tensor::from_vec(vec![-1e20f32, 1e-30], [2, 1]).unwrap();
+        assert_eq!(one.norm(2.0, &[1], false).unwrap().to_vec::<f32>().unwrap(), [1e20, 1e-30]);
     }
 
     /// The values of PyTorch.
@@ -220,7 +300,7 @@ mod tests {
         assert!(dx[3] == 0.0 && (0..8).filter(|&k| k != 3).all(|k| dx[k].is_nan()), "{dx:?}");
         let none = Tensor::zeros([0, 3], DType::F32).unwrap();
         assert_eq!(none.logsumexp(&[0], false).unwrap().to_vec::<f32>().unwrap(), [-i; 3]);
-        assert!(one.norm(3.0, &[], false).unwrap_err().to_string().contains("norm of order 3"));
+        assert!(one.norm(f64::NAN, &[], false).unwrap_err().to_string().contains("norm of order NaN"));
         assert!(Tensor::zeros([2], DType::I64).unwrap().var(&[], 1.0, false).is_err());
     }
 }
