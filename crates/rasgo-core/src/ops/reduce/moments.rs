@@ -8,20 +8,30 @@ use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves,
 use crate::scope;
 use crate::tensor::Tensor;
 
-/// y = the variance of x over axes, or its root, which operations have computed: this op gives it PyTorch's gradient,
-/// which leaves out what the mean contributes. That is 0 but for rounding, or a NaN where an element is infinite.
+/// A reduction of x (input 0) whose value (input 1) operations have computed apart: this op gives it PyTorch's gradient,
+/// and not that of the operations.
 #[derive(Debug)]
-struct Variance {
-    axes: Vec<isize>,
-    /// The number of elements less the correction.
-    freedom: f64,
-    /// Whether it is the standard deviation.
-    root: bool,
+enum Reduced {
+    /// The variance, or its root. The gradient leaves out what the mean contributes: 0 but for rounding, or a NaN where
+    /// an element is infinite.
+    Variance {
+        axes: Vec<isize>,
+        /// The number of elements less the correction.
+        freedom: f64,
+        /// Whether it is the standard deviation.
+        root: bool,
+    },
+    /// The p-norm. The gradient is 0 where the norm is.
+    Norm { p: f64 },
 }
 
-impl Op for Variance {
+impl Op for Reduced {
     fn name(&self) -> &'static str {
-        if self.root { "std" } else { "var" }
+        match self {
+            Reduced::Variance { root: false, .. } => "var",
+            Reduced::Variance { root: true, .. } => "std",
+            Reduced::Norm { .. } => "norm",
+        }
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
@@ -33,86 +43,59 @@ impl Op for Variance {
     }
 
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
-        copy(inputs, outputs);
+        float!(inputs[1].meta().dtype, T => {
+            outputs[0].values::<T>().copy_from_slice(inputs[1].values::<T>());
+        });
     }
 
     fn saves(&self) -> Saves {
-        Saves { inputs: Mask::of(&[0]), outputs: if self.root { Mask::of(&[0]) } else { Mask::NONE } }
+        let reads_output = !matches!(self, Reduced::Variance { root: false, .. });
+        Saves { inputs: Mask::of(&[0]), outputs: if reads_output { Mask::of(&[0]) } else { Mask::NONE } }
     }
 
     fn grad(&self, mut saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
-        let (x, mut dy) = (saved.input(0), dy[0].take().expect("one output"));
-        if self.root {
-            // At 0 none of the deviations has a direction: PyTorch's gradient is 0 and not infinite.
-            let y = saved.output(0);
-            dy = (dy / y.clone().scale(2.0)?)?.masked_fill(&y.eq(0.0)?, 0.0)?;
-        }
-        let away = (&x - x.mean_axes(&self.axes, true)?)?;
-        if self.freedom <= 0.0 && (self.axes.is_empty() || x.shape().is_empty()) {
-            // What PyTorch gives where no degree of freedom is left of all elements.
-            let infinite = Tensor::full(x.shape(), f64::INFINITY, x.dtype())?;
-            return Ok(Grads::from_iter([
-                Some((dy * infinite.masked_fill(&away.eq(0.0)?, f64::NAN)?)?),
-                None,
-            ]));
-        }
-        Ok(Grads::from_iter([Some((dy.scale(2.0 / self.freedom)? * away)?), None]))
-    }
-}
-
-/// y = the p-norm of x over axes, which operations have computed: this op gives it PyTorch's gradient, which is 0 where
-/// the norm is.
-#[derive(Debug)]
-struct Norm {
-    p: f64,
-}
-
-impl Op for Norm {
-    fn name(&self) -> &'static str {
-        "norm"
-    }
-
-    fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
-        Ok(Metas::from_iter([inputs[1].clone()]))
-    }
-
-    fn layout(&self) -> LayoutRule {
-        LayoutRule::AsIs
-    }
-
-    fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
-        copy(inputs, outputs);
-    }
-
-    fn saves(&self) -> Saves {
-        Saves { inputs: Mask::of(&[0]), outputs: Mask::of(&[0]) }
-    }
-
-    fn grad(&self, mut saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
-        let (x, y, dy) = (saved.input(0), saved.output(0), dy[0].take().expect("one output"));
-        let none = y.detach().eq(0.0)?;
-        let dx = match self.p {
-            0.0 => Tensor::zeros(x.shape(), x.dtype())?,
-            // x / y
-            2.0 => (&x * (dy / y)?.masked_fill(&none, 0.0)?)?,
-            // sign(x) (|x| / y)^(p - 1), an infinite slope at x = 0 being 0
-            p if p < 1.0 => {
-                let sizes = x.clone().abs()?.pow(p - 1.0)?.masked_fill(&x.detach().eq(0.0)?, 0.0)?;
-                (x.sign()? * (sizes * (dy * y.pow(1.0 - p)?)?)?)?
+        let (x, dy) = (saved.input(0), dy[0].take().expect("one output"));
+        let dx = match self {
+            Reduced::Variance { axes, freedom, root: false } => variance_grad(x, dy, axes, *freedom)?,
+            Reduced::Variance { axes, freedom, root: true } => {
+                // At 0 none of the deviations has a direction: PyTorch's gradient is 0 and not infinite.
+                let y = saved.output(0);
+                let slope = (dy / y.clone().scale(2.0)?)?.masked_fill(&y.detach().eq(0.0)?, 0.0)?;
+                variance_grad(x, slope, axes, *freedom)?
             }
-            p => {
-                let scale = (dy / y.pow(p - 1.0)?)?.masked_fill(&none, 0.0)?;
-                (x.clone().sign()? * (x.abs()?.pow(p - 1.0)? * scale)?)?
-            }
+            Reduced::Norm { p } => norm_grad(x, saved.output(0), dy, *p)?,
         };
         Ok(Grads::from_iter([Some(dx), None]))
     }
 }
 
-fn copy(inputs: &[Input], outputs: &mut [Output]) {
-    float!(inputs[1].meta().dtype, T => {
-        outputs[0].values::<T>().copy_from_slice(inputs[1].values::<T>());
-    });
+/// 2 (x - mean) / freedom
+fn variance_grad(x: Tensor, dy: Tensor, axes: &[isize], freedom: f64) -> Result<Tensor> {
+    let away = (&x - x.mean_axes(axes, true)?)?;
+    if freedom <= 0.0 && (axes.is_empty() || x.shape().is_empty()) {
+        // What PyTorch gives where no degree of freedom is left of all elements.
+        let infinite = Tensor::full(x.shape(), f64::INFINITY, x.dtype())?;
+        return dy * infinite.masked_fill(&away.detach().eq(0.0)?, f64::NAN)?;
+    }
+    dy.scale(2.0 / freedom)? * away
+}
+
+/// sign(x) (|x| / y)^(p - 1)
+fn norm_grad(x: Tensor, y: Tensor, dy: Tensor, p: f64) -> Result<Tensor> {
+    if p == 0.0 {
+        return Tensor::zeros(x.shape(), x.dtype());
+    }
+    if p < 1.0 {
+        // The slope at x = 0 would be infinite.
+        let sizes = x.clone().abs()?.pow(p - 1.0)?.masked_fill(&x.detach().eq(0.0)?, 0.0)?;
+        return x.sign()? * (sizes * (dy * y.pow(1.0 - p)?)?)?;
+    }
+    let none = y.detach().eq(0.0)?;
+    if p == 2.0 {
+        return x * (dy / y)?.masked_fill(&none, 0.0)?;
+    }
+    let scale = (dy / y.pow(p - 1.0)?)?.masked_fill(&none, 0.0)?;
+    x.clone().sign()? * (x.abs()?.pow(p - 1.0)? * scale)?
 }
 
 impl Tensor {
@@ -147,7 +130,7 @@ impl Tensor {
         let squares = (&x - x.mean_axes(axes, true)?)?.square()?;
         let value = (squares.sum_axes(axes, true)? / freedom.max(0.0))?;
         let value = if root { value.sqrt()? } else { value }.to_dtype(self.dtype())?;
-        let op = Variance { axes: axes.to_vec(), freedom, root };
+        let op = Reduced::Variance { axes: axes.to_vec(), freedom, root };
         finish(apply(op, [self.clone(), value])?, &gone, keep)
     }
 
@@ -182,7 +165,7 @@ impl Tensor {
             2.0 => x.square()?.sum_axes(axes, true)?.sqrt()?,
             _ => x.abs()?.pow(p)?.sum_axes(axes, true)?.pow(1.0 / p)?,
         };
-        finish(apply(Norm { p }, [self.clone(), value])?, &gone, keep)
+        finish(apply(Reduced::Norm { p }, [self.clone(), value])?, &gone, keep)
     }
 
     /// ln(sum of e^x) over axes, all where none is named, without overflow.
