@@ -71,7 +71,7 @@ def of_differences(draw, name):
         x, target = draw.ties(shape), draw.ties(other)
     inputs, attributes = {"input": draw.odd(x) if draw.flag(0.1) else x, "target": target}, {"reduction": reduction(draw)}
     if name == "smooth_l1_loss":
-        attributes["beta"] = draw.choice([None, 0.0, 0.5, 2.0, 1e-3, -1.0 if draw.flag(0.2) else 1.5])
+        attributes["beta"] = draw.choice([None, 0.0, 0.5, 2.0, 1e-3, 2e-38, 1e-40, -1.0 if draw.flag(0.2) else 1.5])
     if name == "huber_loss":
         attributes["delta"] = draw.choice([None, 0.5, 2.0, 0.1, draw.choice([0.0, -1.0]) if draw.flag(0.2) else 1.5])
     # A single weight cancels from the mean: its gradient would be rounding, in PyTorch as here.

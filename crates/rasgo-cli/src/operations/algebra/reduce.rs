@@ -91,7 +91,7 @@ pub(super) fn operations() -> Vec<Operation> {
         over("logsumexp", "output = ln(sum of e^input over dim)", axes(), logsumexp),
         over(
             "norm",
-            "output = (sum of |input|^p over dim)^(1 / p), the largest |input| for p = inf",
+            "output = (sum of |input|^p over dim)^(1 / p); the largest |input| for p = inf, the least for -inf, how many are not 0 for 0",
             [vec![Attribute::number("p", "2")], axes()].concat(),
             norm,
         ),

@@ -71,13 +71,13 @@ impl Op for Reduced {
 
 /// 2 (x - mean) / freedom
 fn variance_grad(x: Tensor, dy: Tensor, axes: &[isize], freedom: f64) -> Result<Tensor> {
-    let away = (&x - x.mean_axes(axes, true)?)?;
+    let mean = x.mean_axes(axes, true)?;
     if freedom <= 0.0 && (axes.is_empty() || x.shape().is_empty()) {
         // What PyTorch gives where no degree of freedom is left of all elements.
         let infinite = Tensor::full(x.shape(), f64::INFINITY, x.dtype())?;
-        return dy * infinite.masked_fill(&away.detach().eq(0.0)?, f64::NAN)?;
+        return dy * infinite.masked_fill(&x.detach().eq(&mean.detach())?, f64::NAN)?;
     }
-    dy.scale(2.0 / freedom)? * away
+    dy.scale(2.0 / freedom)? * (x - mean)?
 }
 
 /// sign(x) (|x| / y)^(p - 1)
@@ -153,15 +153,17 @@ impl Tensor {
         }
         let x = self.detach();
         let value = match p {
-            // Of one number it is the number's size, which no square takes out of range.
-            _ if p != 0.0 && count(self.shape(), &gone) == 1 => {
-                return self.clone().abs()?.sum_axes(axes, keep);
-            }
             1.0 => return self.clone().abs()?.sum_axes(axes, keep),
             f64::INFINITY | f64::NEG_INFINITY => {
                 return finish(self.clone().abs()?.most(&gone, p > 0.0, "norm")?, &gone, keep);
             }
+            _ if p < 0.0 && count(self.shape(), &gone) == 0 => {
+                let text = format!("the norm of order {p} of nothing, which input {} has", self.shape());
+                return Err(scope::annotate(Error::shape(text).hint("leave empty axes out")));
+            }
             0.0 => x.ne(0.0)?.to_dtype(x.dtype())?.sum_axes(axes, true)?,
+            // Of one number it is the number's size, which no square takes out of range.
+            _ if count(self.shape(), &gone) == 1 => x.abs()?.sum_axes(axes, true)?,
             2.0 => x.square()?.sum_axes(axes, true)?.sqrt()?,
             _ => x.abs()?.pow(p)?.sum_axes(axes, true)?.pow(1.0 / p)?,
         };
