@@ -125,6 +125,13 @@ impl Error {
         self
     }
 
+    /// Puts another operation in the place of the one that refused: the one that was called.
+    #[must_use]
+    pub fn renamed(mut self, op: &'static str) -> Self {
+        self.0.op = Some(op);
+        self
+    }
+
     /// Adds the layer's path, unless it has one.
     #[must_use]
     pub fn layer(mut self, path: impl Into<String>) -> Self {

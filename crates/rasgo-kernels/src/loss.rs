@@ -73,7 +73,7 @@ pub fn pair<T: Float + Element>(
         }
         // Not the above by beta: a small one's inverse is infinite, and its square vanishes.
         PairLoss::SmoothL1(beta) => {
-            let beta = T::from_f64(beta);
+            let beta = T::from_f64(beta.max(f64::from(f32::MIN_POSITIVE)));
             let value = |d: T| {
                 let size = d.abs();
                 if size > beta { size - half * beta } else { half * d * (d / beta) }

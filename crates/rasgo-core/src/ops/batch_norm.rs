@@ -172,8 +172,8 @@ impl Op for BatchNorm {
                 outputs.push(Meta::channels_last(shape, dtype));
             }
         }
-        outputs.push(Meta::plain([c], dtype));
-        outputs.push(Meta::plain([c], dtype));
+        // Mean, variance, and what the mean lost by rounding.
+        outputs.extend([(); 3].map(|()| Meta::plain([c], dtype)));
         if self.options.pool.is_some() {
             outputs.push(Meta::channels_last(outputs[0].shape.clone(), DType::U8));
         }
@@ -192,31 +192,31 @@ impl Op for BatchNorm {
             let (x, gamma, beta) = (inputs[0].values::<T>(), inputs[1].values::<T>(), inputs[2].values::<T>());
             let rows = x.len() / c.max(1);
             let rows_per_sample = rows / n.max(1);
-            let (first, rest) = outputs.split_at_mut(1);
-            let (mean, rest) = rest.split_at_mut(1);
-            let (var, rest) = rest.split_at_mut(1);
-            let y_shape = first[0].meta().shape.clone();
-            let (y, mean, var) = (first[0].values::<T>(), mean[0].values::<T>(), var[0].values::<T>());
+            let [y, mean, var, low, rest @ ..] = outputs else { unreachable!("four outputs or more") };
+            let y_shape = y.meta().shape.clone();
+            let (y, mean, var, low) = (y.values::<T>(), mean.values::<T>(), var.values::<T>(), low.values::<T>());
             if self.training {
-                norm::stats(rows, rows_per_sample, c, x, mean, var);
+                norm::stats(rows, rows_per_sample, c, x, mean, low, var);
             } else {
                 mean.copy_from_slice(inputs[3].values::<T>());
                 var.copy_from_slice(inputs[4].values::<T>());
+                low.fill(0.0);
             }
-            let channels = Channels::new(mean, var, gamma, beta, self.options.eps);
+            let channels = Channels::new(low, var, gamma, beta, self.options.eps);
             let (scale, shift) = (channels.scale(), channels.shift());
             match self.pool() {
-                None => norm::normalize(x, scale, shift, relu, y),
+                None => norm::normalize(x, mean, scale, shift, relu, y),
                 Some(pool) => {
                     let p = pool.problem(&shape, &y_shape);
-                    norm::normalize_relu_max_pool(&p, x, scale, shift, relu, y, rest[0].values::<u8>());
+                    norm::normalize_relu_max_pool(&p, x, mean, scale, shift, relu, y, rest[0].values::<u8>());
                 }
             }
         });
     }
 
     fn saves(&self) -> Saves {
-        let outputs = if self.options.pool.is_some() { Mask::of(&[1, 2, 3]) } else { Mask::of(&[1, 2]) };
+        let outputs =
+            if self.options.pool.is_some() { Mask::of(&[1, 2, 3, 4]) } else { Mask::of(&[1, 2, 3]) };
         Saves { inputs: Mask::of(&[0, 1, 2]), outputs }
     }
 
@@ -225,11 +225,9 @@ impl Op for BatchNorm {
         if grad_enabled() && self.options.pool.is_none() {
             return self.composed_grad(saved, dy);
         }
-        let mut inputs =
-            vec![dy, saved.input(0), saved.input(1), saved.input(2), saved.output(1), saved.output(2)];
-        if self.options.pool.is_some() {
-            inputs.push(saved.output(3));
-        }
+        let mut inputs = vec![dy, saved.input(0), saved.input(1), saved.input(2)];
+        inputs
+            .extend((1..if self.options.pool.is_some() { 5 } else { 4 }).map(|output| saved.output(output)));
         let grads = apply_all(BatchNormGrad(*self), inputs)?;
         Ok(grads.into_iter().map(Some).chain([None, None]).take(saved_inputs(self)).collect())
     }
@@ -278,15 +276,15 @@ struct Channels<T> {
 }
 
 impl<T: Float + rasgo_kernels::buffer::Element> Channels<T> {
-    fn new(mean: &[T], var: &[T], gamma: &[T], beta: &[T], eps: f64) -> Self {
-        let c = mean.len();
+    fn new(low: &[T], var: &[T], gamma: &[T], beta: &[T], eps: f64) -> Self {
+        let c = var.len();
         let mut values = Buffer::new::<T>(3 * c);
         let (rstd, rest) = values.as_mut_slice::<T>().split_at_mut(c);
         let (scale, shift) = rest.split_at_mut(c);
         for (rstd, &var) in rstd.iter_mut().zip(var) {
             *rstd = T::ONE / (var + T::from_f64(eps)).sqrt();
         }
-        norm::scale_shift(mean, rstd, Some(gamma), Some(beta), scale, shift);
+        norm::scale_shift(rstd, low, gamma, beta, scale, shift);
         Channels { values, c, _type: std::marker::PhantomData }
     }
 
@@ -303,7 +301,7 @@ impl<T: Float + rasgo_kernels::buffer::Element> Channels<T> {
     }
 }
 
-/// dx, dgamma, dbeta from dy, x, gamma, beta, mean, var and, with a pooling, the positions.
+/// dx, dgamma, dbeta from dy, x, gamma, beta, mean, var, what the mean lost and, with a pooling, the positions.
 #[derive(Debug)]
 struct BatchNormGrad(BatchNorm);
 
@@ -319,7 +317,7 @@ impl Op for BatchNormGrad {
     }
 
     fn layout(&self) -> LayoutRule {
-        LayoutRule::ChannelsLast(Mask::of(&[0, 1, 6]))
+        LayoutRule::ChannelsLast(Mask::of(&[0, 1, 7]))
     }
 
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
@@ -329,10 +327,10 @@ impl Op for BatchNormGrad {
         float!(inputs[0].meta().dtype, T => {
             let (dy, x) = (inputs[0].values::<T>(), inputs[1].values::<T>());
             let (gamma, beta) = (inputs[2].values::<T>(), inputs[3].values::<T>());
-            let (mean, var) = (inputs[4].values::<T>(), inputs[5].values::<T>());
-            let channels = Channels::new(mean, var, gamma, beta, op.options.eps);
+            let [mean, var, low] = [4, 5, 6].map(|i| inputs[i].values::<T>());
+            let channels = Channels::new(low, var, gamma, beta, op.options.eps);
             let (scale, shift, relu) = (channels.scale(), channels.shift(), op.options.relu);
-            let g = norm::NormGrad { mean, rstd: channels.rstd(), scale, shift, relu };
+            let g = norm::NormGrad { mean, low, rstd: channels.rstd(), scale, shift, relu };
             let [dx, dgamma, dbeta] = outputs else { unreachable!("three outputs") };
             let (dx, dgamma, dbeta) = (dx.values::<T>(), dgamma.values::<T>(), dbeta.values::<T>());
             let rows = x.len() / c.max(1);
@@ -349,12 +347,12 @@ impl Op for BatchNormGrad {
                     if op.training {
                         norm::grad_input(rows, &g, x, dy, dbeta, dgamma, dx);
                     } else {
-                        norm::grad_input_eval(x, dy, scale, shift, relu, dx);
+                        norm::grad_input_eval(&g, x, dy, dx);
                     }
                 }
                 Some(pool) => {
                     let p = pool.problem(&shape, &inputs[0].meta().shape);
-                    let positions = inputs[6].values::<u8>();
+                    let positions = inputs[7].values::<u8>();
                     norm::pooled_grad_sums(&p, &g, x, dy, positions, dbeta, dgamma);
                     // With constant statistics the two means do not come in.
                     let (mean_dy, mean_dy_x) =

@@ -16,6 +16,7 @@ use super::{expect_float, float, no_second_gradient};
 use crate::error::{Error, Result};
 use crate::meta::{DType, Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply_all, grad_enabled};
+use crate::scope;
 use crate::tensor::Tensor;
 
 /// What is normalised together.
@@ -351,6 +352,7 @@ impl Tensor {
         bias: Option<&Tensor>,
         eps: f64,
     ) -> Result<Tensor> {
+        let _scope = scope::enter_op("instance_norm");
         let options = BatchNormOptions { eps, ..BatchNormOptions::default() };
         self.batch_norm_with(weight, bias, running.0, running.1, options)
     }

@@ -8,6 +8,7 @@ use super::{axis_of, blocks, expect_numbers, number};
 use crate::error::{Error, Result};
 use crate::meta::{DType, Meta};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
+use crate::scope;
 use crate::tensor::Tensor;
 
 /// The positions of the values in order.
@@ -51,7 +52,7 @@ impl Tensor {
         let shape = self.shape();
         let axis = match axis_of(axis, shape.len().max(1)) {
             Ok(axis) => axis,
-            Err(error) => return Err(error.op("argsort").at(Location::caller())),
+            Err(error) => return Err(scope::annotate(error.op("argsort").at(Location::caller()))),
         };
         if shape.is_empty() {
             return apply(ArgSort { axis, descending }, [self.reshape([1])?.detach()])?.reshape([]);
@@ -72,6 +73,7 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn sort(&self, axis: isize, descending: bool) -> Result<(Tensor, Tensor)> {
+        let _scope = scope::enter_op("sort");
         let indices = self.argsort(axis, descending)?;
         if self.shape().is_empty() {
             return Ok((self.clone(), indices));

@@ -1,4 +1,4 @@
-//! Normalisation itself: one multiplication and one addition for each element.
+//! Normalisation itself: a subtraction, a multiplication and an addition for each element.
 
 use super::relu;
 use crate::buffer::Element;
@@ -7,100 +7,67 @@ use crate::rows::{flat_chunk, widen};
 use crate::threads::parallel_chunks;
 use crate::{Float, Isa};
 
-/// `scale = gamma * rstd` and `shift = beta - mean * scale`; `gamma` is 1 and `beta` 0 where they are missing.
+/// `scale = gamma * rstd`, and `shift = beta - low * scale` for what the mean lost by rounding.
 pub fn scale_shift<T: Float>(
-    mean: &[T],
     rstd: &[T],
-    gamma: Option<&[T]>,
-    beta: Option<&[T]>,
+    low: &[T],
+    gamma: &[T],
+    beta: &[T],
     scale: &mut [T],
     shift: &mut [T],
 ) {
     for j in 0..scale.len() {
-        scale[j] = gamma.map_or(rstd[j], |gamma| gamma[j] * rstd[j]);
-        shift[j] = beta.map_or(T::ZERO, |beta| beta[j]) - mean[j] * scale[j];
+        scale[j] = gamma[j] * rstd[j];
+        shift[j] = beta[j] - low[j] * scale[j];
     }
 }
 
-/// `dst[rows, c] = src * scale[c] + shift[c]`, and ReLU of that if `relu`.
-pub fn normalize<T: Float + Element>(src: &[T], scale: &[T], shift: &[T], relu: bool, dst: &mut [T]) {
-    assert_eq!(src.len(), dst.len(), "source and destination have the same length");
-    let isa = Isa::current();
-    for_chunks(scale, shift, dst, |start, scale, shift, dst| {
-        let src = &src[start..start + dst.len()];
-        if relu {
-            scale_relu_chunk(isa, src, scale, shift, dst)
-        } else {
-            scale_chunk(isa, src, scale, shift, dst)
-        }
-    });
-}
-
-/// `data[rows, c] = data * scale[c] + shift[c]`, and ReLU of that if `relu`.
-pub fn normalize_in_place<T: Float + Element>(data: &mut [T], scale: &[T], shift: &[T], relu: bool) {
-    let isa = Isa::current();
-    for_chunks(scale, shift, data, |_, scale, shift, data| {
-        if relu {
-            scale_relu_in_place(isa, data, scale, shift)
-        } else {
-            scale_in_place(isa, data, scale, shift)
-        }
-    });
-}
-
-/// Runs `body(start, wide scale, wide shift, chunk)` on chunks of whole wide rows.
-fn for_chunks<T: Float + Element>(
+/// `dst[rows, c] = (src - mean[c]) * scale[c] + shift[c]`, and ReLU of that if `relu`.
+pub fn normalize<T: Float + Element>(
+    src: &[T],
+    mean: &[T],
     scale: &[T],
     shift: &[T],
+    relu: bool,
     dst: &mut [T],
-    body: impl Fn(usize, &[T], &[T], &mut [T]) + Sync,
 ) {
-    let c = scale.len();
-    assert_eq!(shift.len(), c, "a shift for each scale");
+    assert_eq!(src.len(), dst.len(), "source and destination have the same length");
+    let (isa, c) = (Isa::current(), mean.len());
+    assert!(scale.len() == c && shift.len() == c, "a scale and a shift for each mean");
     assert!(if c == 0 { dst.is_empty() } else { dst.len().is_multiple_of(c) }, "whole rows of channels");
-    let (scale, shift, len) = (widen(scale), widen(shift), flat_chunk(c));
-    let (scale, shift) = (scale.as_slice::<T>(), shift.as_slice::<T>());
-    parallel_chunks(dst, len, |i, dst| body(i * len, scale, shift, dst));
+    let (wide, len) = ([mean, scale, shift].map(widen), flat_chunk(c));
+    let wide: [&[T]; 3] = std::array::from_fn(|i| wide[i].as_slice::<T>());
+    parallel_chunks(dst, len, |i, dst| {
+        let src = &src[i * len..][..dst.len()];
+        if relu {
+            relu_rows(isa, src, &wide, dst);
+        } else {
+            plain_rows(isa, src, &wide, dst);
+        }
+    });
 }
 
 isa_fn! {
-    fn scale_chunk<T: Float>(src: &[T], scale: &[T], shift: &[T], dst: &mut [T]) {
-        let width = scale.len();
-        for (dst, src) in dst.chunks_mut(width).zip(src.chunks(width)) {
-            for (((dst, src), scale), shift) in dst.iter_mut().zip(src).zip(scale).zip(shift) {
-                *dst = *src * *scale + *shift;
-            }
-        }
+    fn relu_rows<T: Float>(src: &[T], wide: &[&[T]; 3], dst: &mut [T]) {
+        rows::<T, true>(src, wide, dst);
     }
 }
 
 isa_fn! {
-    fn scale_relu_chunk<T: Float>(src: &[T], scale: &[T], shift: &[T], dst: &mut [T]) {
-        let width = scale.len();
-        for (dst, src) in dst.chunks_mut(width).zip(src.chunks(width)) {
-            for (((dst, src), scale), shift) in dst.iter_mut().zip(src).zip(scale).zip(shift) {
-                *dst = relu(*src * *scale + *shift);
-            }
-        }
+    fn plain_rows<T: Float>(src: &[T], wide: &[&[T]; 3], dst: &mut [T]) {
+        rows::<T, false>(src, wide, dst);
     }
 }
 
-isa_fn! {
-    fn scale_in_place<T: Float>(data: &mut [T], scale: &[T], shift: &[T]) {
-        for row in data.chunks_mut(scale.len()) {
-            for ((x, scale), shift) in row.iter_mut().zip(scale).zip(shift) {
-                *x = *x * *scale + *shift;
-            }
-        }
-    }
-}
-
-isa_fn! {
-    fn scale_relu_in_place<T: Float>(data: &mut [T], scale: &[T], shift: &[T]) {
-        for row in data.chunks_mut(scale.len()) {
-            for ((x, scale), shift) in row.iter_mut().zip(scale).zip(shift) {
-                *x = relu(*x * *scale + *shift);
-            }
+#[inline(always)]
+fn rows<T: Float, const RELU: bool>(src: &[T], wide: &[&[T]; 3], dst: &mut [T]) {
+    let width = wide[0].len();
+    for (dst, src) in dst.chunks_mut(width).zip(src.chunks(width)) {
+        let len = src.len();
+        let (dst, mean, scale, shift) = (&mut dst[..len], &wide[0][..len], &wide[1][..len], &wide[2][..len]);
+        for j in 0..len {
+            let y = (src[j] - mean[j]) * scale[j] + shift[j];
+            dst[j] = if RELU { relu(y) } else { y };
         }
     }
 }

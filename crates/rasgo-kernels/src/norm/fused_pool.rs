@@ -9,12 +9,13 @@ use crate::rows::CHUNK;
 use crate::threads::{SharedMut, parallel};
 use crate::{Float, Isa};
 
-/// `dst[n, o, c] = max over the window of act(src * scale + shift)`, and in `positions` the number of the winning
+/// `dst[n, o, c] = max over the window of act((src - mean) * scale + shift)`, and in `positions` the number of the winning
 /// cell in its window, for windows side by side ([`PoolProblem::is_tiling`]) of 1 to 256 cells. `act` is ReLU
 /// or nothing. Equal to [`normalize`](super::normalize) and `max_forward` one after the other, to the bit.
 pub fn normalize_relu_max_pool<T: Float>(
     p: &PoolProblem,
     src: &[T],
+    mean: &[T],
     scale: &[T],
     shift: &[T],
     relu: bool,
@@ -27,7 +28,7 @@ pub fn normalize_relu_max_pool<T: Float>(
         dst.len() == p.dst_len() && positions.len() == dst.len(),
         "the problem's output and its positions"
     );
-    assert!(scale.len() == p.c && shift.len() == p.c, "a scale and a shift for each channel");
+    assert!([mean.len(), scale.len(), shift.len()] == [p.c; 3], "mean, scale and shift for each channel");
     if dst.is_empty() {
         return;
     }
@@ -41,9 +42,9 @@ pub fn normalize_relu_max_pool<T: Float>(
         let (dst, positions) = unsafe { (dst.slice(start, len), positions.slice(start, len)) };
         let map = Map { p, offsets: &offsets, first: i * group };
         if relu {
-            pool_relu(isa, &map, src, scale, shift, dst, positions);
+            pool_relu(isa, &map, src, mean, scale, shift, dst, positions);
         } else {
-            pool_plain(isa, &map, src, scale, shift, dst, positions);
+            pool_plain(isa, &map, src, mean, scale, shift, dst, positions);
         }
     });
 }
@@ -78,17 +79,17 @@ impl Map<'_> {
 
 isa_fn! {
     fn pool_relu<T: Float>(
-        map: &Map<'_>, src: &[T], scale: &[T], shift: &[T], dst: &mut [T], positions: &mut [u8],
+        map: &Map<'_>, src: &[T], mean: &[T], scale: &[T], shift: &[T], dst: &mut [T], positions: &mut [u8],
     ) {
-        pool_pixels::<T, true>(map, src, scale, shift, dst, positions);
+        pool_pixels::<T, true>(map, src, mean, scale, shift, dst, positions);
     }
 }
 
 isa_fn! {
     fn pool_plain<T: Float>(
-        map: &Map<'_>, src: &[T], scale: &[T], shift: &[T], dst: &mut [T], positions: &mut [u8],
+        map: &Map<'_>, src: &[T], mean: &[T], scale: &[T], shift: &[T], dst: &mut [T], positions: &mut [u8],
     ) {
-        pool_pixels::<T, false>(map, src, scale, shift, dst, positions);
+        pool_pixels::<T, false>(map, src, mean, scale, shift, dst, positions);
     }
 }
 
@@ -96,6 +97,7 @@ isa_fn! {
 fn pool_pixels<T: Float, const RELU: bool>(
     map: &Map<'_>,
     src: &[T],
+    mean: &[T],
     scale: &[T],
     shift: &[T],
     dst: &mut [T],
@@ -107,8 +109,8 @@ fn pool_pixels<T: Float, const RELU: bool>(
         let src = &src[map.origin(&mut pixels)..];
         match <&[usize; 4]>::try_from(map.offsets) {
             // A number of cells known to the compiler: the loop over them is unrolled.
-            Ok(four) => pool_channels::<T, RELU>(four, src, scale, shift, dst, positions),
-            Err(_) => pool_channels::<T, RELU>(map.offsets, src, scale, shift, dst, positions),
+            Ok(four) => pool_channels::<T, RELU>(four, src, mean, scale, shift, dst, positions),
+            Err(_) => pool_channels::<T, RELU>(map.offsets, src, mean, scale, shift, dst, positions),
         }
     }
 }
@@ -117,6 +119,7 @@ fn pool_pixels<T: Float, const RELU: bool>(
 fn pool_channels<T: Float, const RELU: bool>(
     offsets: &[usize],
     src: &[T],
+    mean: &[T],
     scale: &[T],
     shift: &[T],
     dst: &mut [T],
@@ -124,10 +127,10 @@ fn pool_channels<T: Float, const RELU: bool>(
 ) {
     // Blocks of channels that stay in registers, then ever smaller ones.
     let mut j = 0;
-    j = pool_blocks::<T, RELU, LANES>(j, offsets, src, scale, shift, dst, positions);
-    j = pool_blocks::<T, RELU, 8>(j, offsets, src, scale, shift, dst, positions);
-    j = pool_blocks::<T, RELU, 4>(j, offsets, src, scale, shift, dst, positions);
-    pool_blocks::<T, RELU, 1>(j, offsets, src, scale, shift, dst, positions);
+    j = pool_blocks::<T, RELU, LANES>(j, offsets, src, mean, scale, shift, dst, positions);
+    j = pool_blocks::<T, RELU, 8>(j, offsets, src, mean, scale, shift, dst, positions);
+    j = pool_blocks::<T, RELU, 4>(j, offsets, src, mean, scale, shift, dst, positions);
+    pool_blocks::<T, RELU, 1>(j, offsets, src, mean, scale, shift, dst, positions);
 }
 
 /// The maxima of blocks of `N` channels from `j` on; returns the first channel that is left.
@@ -136,24 +139,25 @@ fn pool_blocks<T: Float, const RELU: bool, const N: usize>(
     mut j: usize,
     offsets: &[usize],
     src: &[T],
+    mean: &[T],
     scale: &[T],
     shift: &[T],
     dst: &mut [T],
     positions: &mut [u8],
 ) -> usize {
     while j + N <= dst.len() {
-        let (scale, shift): ([T; N], [T; N]) = (lanes(scale, j), lanes(shift, j));
+        let [mean, scale, shift]: [[T; N]; 3] = [lanes(mean, j), lanes(scale, j), lanes(shift, j)];
         let mut best: [T; N] = lanes(src, offsets[0] + j);
         let mut at = [0u8; N];
         for l in 0..N {
-            let y = best[l] * scale[l] + shift[l];
+            let y = (best[l] - mean[l]) * scale[l] + shift[l];
             // From here on the best is not negative (or is NaN): what beats it needs no ReLU.
             best[l] = if RELU { relu(y) } else { y };
         }
         for (cell, offset) in offsets.iter().enumerate().skip(1) {
             let x: [T; N] = lanes(src, offset + j);
             for l in 0..N {
-                let y = x[l] * scale[l] + shift[l];
+                let y = (x[l] - mean[l]) * scale[l] + shift[l];
                 let wins = y > best[l] || y.is_nan();
                 best[l] = if wins { y } else { best[l] };
                 at[l] = if wins { cell as u8 } else { at[l] };

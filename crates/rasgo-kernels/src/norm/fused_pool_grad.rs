@@ -85,7 +85,7 @@ fn sum_channels<T: Float>(
     let (mean, scale, shift) = (&g.mean[..c], &g.scale[..c], &g.shift[..c]);
     for j in 0..c {
         let x = won(j);
-        let dead = g.relu && x * scale[j] + shift[j] <= T::ZERO;
+        let dead = g.relu && (x - mean[j]) * scale[j] + shift[j] <= T::ZERO;
         let dy = if dead { T::ZERO } else { dy[j] };
         dbeta[j] += dy;
         dgamma[j] += dy * (x - mean[j]);
@@ -140,7 +140,7 @@ isa_fn! {
                     let dy = &dy[(start + ow) * c..(start + ow + 1) * c];
                     let positions = &positions[(start + ow) * c..(start + ow + 1) * c];
                     for j in 0..c {
-                        let dead = g.relu && src[j] * scale[j] + shift[j] <= T::ZERO;
+                        let dead = g.relu && (src[j] - mean[j]) * scale[j] + shift[j] <= T::ZERO;
                         let dy = if dead || positions[j] != code { T::ZERO } else { dy[j] };
                         dx[j] = scale[j] * dy + ((src[j] - mean[j]) * slope[j] + offset[j]);
                     }

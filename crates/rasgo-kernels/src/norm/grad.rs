@@ -11,13 +11,16 @@ use crate::{Buffer, Float, Isa};
 pub struct NormGrad<'a, T> {
     /// Mean of the batch.
     pub mean: &'a [T],
+    /// What it lost by rounding.
+    pub low: &'a [T],
     /// `1 / sqrt(var + eps)`
     pub rstd: &'a [T],
     /// As given to the forward pass.
     pub scale: &'a [T],
     /// As given to the forward pass.
     pub shift: &'a [T],
-    /// Whether forward ended in ReLU; then `dy' = 0` where `src * scale + shift <= 0`, and `dy' = dy` elsewhere.
+    /// Whether forward ended in ReLU; then `dy' = 0` where
+    /// `(src - mean) * scale + shift <= 0`, and `dy' = dy` elsewhere.
     pub relu: bool,
 }
 
@@ -56,7 +59,7 @@ pub(super) fn finish_sums<T: Float>(p: &NormGrad<'_, T>, both: &[T], dbeta: &mut
     let c = p.mean.len();
     dbeta.copy_from_slice(&both[..c]);
     for j in 0..c {
-        dgamma[j] = both[c + j] * p.rstd[j];
+        dgamma[j] = (both[c + j] - p.low[j] * both[j]) * p.rstd[j];
     }
 }
 
@@ -82,7 +85,7 @@ isa_fn! {
             let (dy, dbeta, dgamma) = (&dy[..len], &mut dbeta[..len], &mut dgamma[..len]);
             let (mean, scale, shift) = (&mean[..len], &scale[..len], &shift[..len]);
             for j in 0..len {
-                let dead = src[j] * scale[j] + shift[j] <= T::ZERO;
+                let dead = (src[j] - mean[j]) * scale[j] + shift[j] <= T::ZERO;
                 let dy = if dead { T::ZERO } else { dy[j] };
                 dbeta[j] += dy;
                 dgamma[j] += dy * (src[j] - mean[j]);
@@ -120,8 +123,9 @@ pub(super) fn slope_offset<T: Float + Element>(
     let (c, count) = (p.mean.len(), T::from_f64(rows.max(1) as f64));
     let (mut slope, mut offset) = (Buffer::new::<T>(c), Buffer::new::<T>(c));
     for j in 0..c {
-        slope.as_mut_slice::<T>()[j] = -(p.scale[j] * p.rstd[j] * (dgamma[j] / count));
-        offset.as_mut_slice::<T>()[j] = -(p.scale[j] * (dbeta[j] / count));
+        let by = -(p.scale[j] * p.rstd[j] * (dgamma[j] / count));
+        slope.as_mut_slice::<T>()[j] = by;
+        offset.as_mut_slice::<T>()[j] = -(p.scale[j] * (dbeta[j] / count)) - p.low[j] * by;
     }
     (slope, offset)
 }
@@ -164,7 +168,7 @@ isa_fn! {
             let (mean, scale, shift) = (&wide[0][..len], &wide[1][..len], &wide[2][..len]);
             let (slope, offset) = (&wide[3][..len], &wide[4][..len]);
             for j in 0..len {
-                let dead = src[j] * scale[j] + shift[j] <= T::ZERO;
+                let dead = (src[j] - mean[j]) * scale[j] + shift[j] <= T::ZERO;
                 let dy = if dead { T::ZERO } else { dy[j] };
                 dx[j] = scale[j] * dy + ((src[j] - mean[j]) * slope[j] + offset[j]);
             }
@@ -187,25 +191,17 @@ isa_fn! {
     }
 }
 
-/// The gradient with constant statistics, as in evaluation: `dx = dy' * scale`. Where `relu` is false, `src` and
-/// `shift` are not read.
-pub fn grad_input_eval<T: Float + Element>(
-    src: &[T],
-    dy: &[T],
-    scale: &[T],
-    shift: &[T],
-    relu: bool,
-    dx: &mut [T],
-) {
-    let c = scale.len();
+/// The gradient with constant statistics, as in evaluation: `dx = dy' * scale`. Without ReLU, `src` is not read.
+pub fn grad_input_eval<T: Float + Element>(p: &NormGrad<'_, T>, src: &[T], dy: &[T], dx: &mut [T]) {
+    let c = p.mean.len();
     assert_eq!(dy.len(), dx.len(), "both gradients have the same length");
     let isa = Isa::current();
-    let (scale, shift, len) = (widen(scale), widen(shift), flat_chunk(c));
-    let (scale, shift) = (scale.as_slice::<T>(), shift.as_slice::<T>());
+    let (wide, len) = ([p.mean, p.scale, p.shift].map(widen), flat_chunk(c));
+    let [mean, scale, shift] = [0, 1, 2].map(|i| wide[i].as_slice::<T>());
     parallel_chunks(dx, len, |i, dx| {
         let range = i * len..i * len + dx.len();
-        if relu {
-            relu_eval(isa, &src[range.clone()], &dy[range], scale, shift, dx);
+        if p.relu {
+            relu_eval(isa, &src[range.clone()], &dy[range], mean, scale, shift, dx);
         } else {
             plain_eval(isa, &dy[range], scale, dx);
         }
@@ -213,13 +209,16 @@ pub fn grad_input_eval<T: Float + Element>(
 }
 
 isa_fn! {
-    fn relu_eval<T: Float>(src: &[T], dy: &[T], scale: &[T], shift: &[T], dx: &mut [T]) {
+    fn relu_eval<T: Float>(
+        src: &[T], dy: &[T], mean: &[T], scale: &[T], shift: &[T], dx: &mut [T],
+    ) {
         let width = scale.len();
         for ((src, dy), dx) in src.chunks(width).zip(dy.chunks(width)).zip(dx.chunks_mut(width)) {
             let len = src.len();
-            let (dy, dx, scale, shift) = (&dy[..len], &mut dx[..len], &scale[..len], &shift[..len]);
+            let (dy, dx) = (&dy[..len], &mut dx[..len]);
+            let (mean, scale, shift) = (&mean[..len], &scale[..len], &shift[..len]);
             for j in 0..len {
-                let dead = src[j] * scale[j] + shift[j] <= T::ZERO;
+                let dead = (src[j] - mean[j]) * scale[j] + shift[j] <= T::ZERO;
                 dx[j] = if dead { T::ZERO } else { dy[j] * scale[j] };
             }
         }

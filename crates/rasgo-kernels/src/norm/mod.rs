@@ -3,8 +3,9 @@
 //!
 //! Training forward of batch normalisation is [`stats`], [`scale_shift`] and [`normalize`] (or [`normalize_relu_max_pool`]); training
 //! backward is [`grad_sums`] and [`grad_input`] (or their pooled forms). All of them compute the value before the
-//! activation by one expression, `src * scale + shift`, so that the fused passes agree with the separate ones to
-//! the bit, and backward's mask with forward's.
+//! activation by one expression, `(src - mean) * scale + shift`, so that the fused passes agree with the separate ones
+//! to the bit, and backward's mask with forward's. What the mean loses when it is rounded to `T` goes into `shift`, so
+//! that a mean far from 0 costs no digits.
 
 mod apply;
 mod fused_pool;
@@ -15,7 +16,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
-pub use apply::{normalize, normalize_in_place, scale_shift};
+pub use apply::{normalize, scale_shift};
 pub use fused_pool::normalize_relu_max_pool;
 pub use fused_pool_grad::{pooled_grad_input, pooled_grad_sums};
 pub use grad::{NormGrad, grad_input, grad_input_eval, grad_sums};

@@ -6,8 +6,8 @@ use crate::rows::{RowChunks, copies, fold, tree};
 use crate::threads::{SharedMut, parallel};
 use crate::{Buffer, Float, Isa};
 
-/// `mean[c]` and the biased variance `var[c]` of the columns of `src[rows, c]`, `rows_per_sample` rows to a
-/// sample. Zero rows give NaN.
+/// `mean[c]`, what it lost by rounding, `low[c]`, and the biased variance `var[c]` of the columns of `src[rows, c]`,
+/// `rows_per_sample` rows to a sample. Zero rows give NaN.
 ///
 /// In each chunk the mean comes first and then the distances from it, while the chunk is still in the cache: their
 /// squares, and their sum, which corrects the mean for its own rounding. Chunks are combined by Chan's formula in
@@ -18,15 +18,17 @@ pub fn stats<T: Float + Element>(
     c: usize,
     src: &[T],
     mean: &mut [T],
+    low: &mut [T],
     var: &mut [T],
 ) {
     assert_eq!(src.len(), rows * c, "the source has rows * c elements");
-    assert!(mean.len() == c && var.len() == c, "a mean and a variance for each channel");
+    assert!([mean.len(), low.len(), var.len()] == [c; 3], "a mean and a variance for each channel");
     let isa = Isa::current();
     let chunks = RowChunks::new(rows, rows_per_sample, c);
     if rows == 0 || c == 0 {
-        mean.fill(T::NAN);
-        var.fill(T::NAN);
+        for statistic in [mean, low, var] {
+            statistic.fill(T::NAN);
+        }
         return;
     }
     let (width, part) = (c * copies(c), 2 * c + 1);
@@ -47,6 +49,7 @@ pub fn stats<T: Float + Element>(
     tree(part, parts, |a, b| combine(c, a, b));
     for j in 0..c {
         mean[j] = T::from_f64(parts[1 + j]);
+        low[j] = T::from_f64(parts[1 + j] - mean[j].to_f64());
         var[j] = T::from_f64(parts[1 + c + j] / parts[0]);
     }
 }

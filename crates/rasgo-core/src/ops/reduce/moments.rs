@@ -23,6 +23,8 @@ enum Reduced {
     },
     /// The p-norm. The gradient is 0 where the norm is.
     Norm { p: f64 },
+    /// ln(sum of e^x): the gradient is e^(x - y), which nothing makes overflow.
+    LogSumExp,
 }
 
 impl Op for Reduced {
@@ -31,6 +33,7 @@ impl Op for Reduced {
             Reduced::Variance { root: false, .. } => "var",
             Reduced::Variance { root: true, .. } => "std",
             Reduced::Norm { .. } => "norm",
+            Reduced::LogSumExp => "logsumexp",
         }
     }
 
@@ -64,6 +67,7 @@ impl Op for Reduced {
                 variance_grad(x, slope, axes, *freedom)?
             }
             Reduced::Norm { p } => norm_grad(x, saved.output(0), dy, *p)?,
+            Reduced::LogSumExp => (dy * (x - saved.output(0))?.exp()?)?,
         };
         Ok(Grads::from_iter([Some(dx), None]))
     }
@@ -182,14 +186,16 @@ impl Tensor {
     pub fn logsumexp(&self, axes: &[isize], keep: bool) -> Result<Tensor> {
         let _scope = scope::enter_op("logsumexp");
         let gone = self.float_marks(axes).map_err(scope::annotate)?;
+        let x = self.detach();
         if self.shape().checked_elements() == Some(0) {
-            return self.clone().exp()?.sum_axes(axes, keep)?.log();
+            let value = x.exp()?.sum_axes(axes, true)?.log()?;
+            return finish(apply(Reduced::LogSumExp, [self.clone(), value])?, &gone, keep);
         }
         // An infinite largest is left where it is: less itself it would be NaN.
-        let most = self.detach().amax(axes, true)?;
+        let most = x.amax(axes, true)?;
         let most = most.masked_fill(&most.isfinite()?.logical_not()?.logical_and(&most.eq(&most)?)?, 0.0)?;
-        let kept = ((self - &most)?.exp()?.sum_axes(axes, true)?.log()? + most)?;
-        finish(kept, &gone, keep)
+        let value = ((x - &most)?.exp()?.sum_axes(axes, true)?.log()? + most)?;
+        finish(apply(Reduced::LogSumExp, [self.clone(), value])?, &gone, keep)
     }
 }
 
