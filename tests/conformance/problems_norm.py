@@ -115,6 +115,9 @@ def layer_norm(draw, _name):
     if draw.flag(0.2):
         shape = [draw.int(1, 40), draw.int(1, 600)]
     last = shape[draw.int(0, len(shape) - 1) :]
+    if np.prod(last) == 1:
+        # As above.
+        shape, last = [*shape, 2], [*last, 2]
     if draw.flag(0.05):
         last = draw.choice([[], [2, *shape], [shape[-1] + 1]])
     inputs = {"input": spread(draw, shape)}
