@@ -2,12 +2,87 @@
 
 mod data_made;
 
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use data_made::Made;
-use rasgo::data::{self, ArrayDataset, Dataset, Splits};
-use rasgo::formats::Disk;
-use rasgo::{ErrorKind, Tensor};
+use rasgo::data::{self, ArrayDataset, Dataset, Splits, read_samples};
+use rasgo::formats::{Disk, Npz, npy, safetensors};
+use rasgo::{DType, ErrorKind, Tensor};
+
+/// The bytes of a `.npy` file.
+fn npy_bytes(descr: &str, shape: &str, values: &[u8]) -> Vec<u8> {
+    let text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
+    let length = (text.len() as u16).to_le_bytes();
+    [b"\x93NUMPY\x01\x00", &length[..], text.as_bytes(), values].concat()
+}
+
+/// Writes files into an archive, stored.
+fn write_npz(path: &Path, files: impl IntoIterator<Item = (String, Vec<u8>)>) {
+    let mut archive = rawzip::ZipArchiveWriter::new(std::fs::File::create(path).unwrap());
+    for (name, bytes) in files {
+        let store = rawzip::CompressionMethod::STORE;
+        let (mut entry, config) =
+            archive.new_file(format!("{name}.npy")).compression_method(store).start().unwrap();
+        let mut writer = config.wrap(&mut entry);
+        writer.write_all(&bytes).unwrap();
+        let (_, descriptor) = writer.finish().unwrap();
+        entry.finish(descriptor).unwrap();
+    }
+    archive.finish().unwrap();
+}
+
+/// `x` of truth values (4, 1, 2), `one` where they are true, and bool labels, as all three kinds of file.
+fn files_of_bools(folder: &Path, one: u8) -> [PathBuf; 3] {
+    let x = [0, one, one, 0, 0, 0, one, one];
+    let y = [0, 1, 0, 1];
+    let paths = ["x.npy", "xy.npz", "xy.safetensors"].map(|name| folder.join(name));
+    std::fs::write(&paths[0], npy_bytes("|b1", "(4, 1, 2)", &x)).unwrap();
+    let files = [("x", npy_bytes("|b1", "(4, 1, 2)", &x)), ("y", npy_bytes("|b1", "(4,)", &y))];
+    write_npz(&paths[1], files.map(|(name, bytes)| (name.to_string(), bytes)));
+    let header = r#"{"x":{"dtype":"BOOL","shape":[4,1,2],"data_offsets":[0,8]},"y":{"dtype":"BOOL","shape":[4],"data_offsets":[8,12]}}"#;
+    let length = (header.len() as u64).to_le_bytes();
+    std::fs::write(&paths[2], [&length[..], header.as_bytes(), &x, &y].concat()).unwrap();
+    paths
+}
+
+#[test]
+fn truth_values_count_as_0_and_1_and_not_as_shares_of_255() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = files_of_bools(folder.path(), 1);
+    let expected = [0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0];
+    for path in &paths {
+        let samples = read_samples(path, &[1, 2]).unwrap().unwrap();
+        assert_eq!(samples.to_vec::<f32>().unwrap(), expected, "{}", path.display());
+    }
+    for path in &paths[1..] {
+        let train = data::open(path).unwrap().train;
+        assert_eq!(train.labels().unwrap(), [0, 1, 0, 1]);
+        let normalize = data::Normalize::measure(&*train, &[0, 1, 2, 3]).unwrap();
+        assert!((normalize.mean[0] - 0.5).abs() < 1e-6, "{}: {normalize:?}", path.display());
+    }
+    // The readers keep what a mask is: bytes.
+    let masks = [
+        npy::load(&paths[0]).unwrap(),
+        Npz::open(&paths[1]).unwrap().array("x").unwrap().unwrap(),
+        safetensors::load(&paths[2]).unwrap().get("x").unwrap().clone(),
+    ];
+    for mask in masks {
+        assert_eq!(mask.dtype(), DType::U8);
+        assert_eq!(mask.to_f64_vec().unwrap(), expected.map(f64::from));
+    }
+}
+
+#[test]
+fn truth_values_other_than_0_and_1_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for path in files_of_bools(folder.path(), 255) {
+        let error = read_samples(&path, &[1, 2]).unwrap_err();
+        assert!(error.to_string().contains("the truth value 255"), "{error}");
+        assert_eq!((error.kind(), error.path()), (ErrorKind::Format, Some(&*path)));
+    }
+}
 
 #[test]
 fn any_data_set_is_saved_and_opened_again() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rasgo_core::{DType, Error, ErrorKind, Result, Tensor};
 
-use crate::formats::{Loaded, Npz, npy, safetensors};
+use crate::formats::{Array, Loaded, Npz, npy, safetensors};
 
 /// The names of the arrays that count.
 pub(super) const NAMES: [&str; 4] = ["x", "y", "x_test", "y_test"];
@@ -70,9 +70,11 @@ impl ArrayFile {
     /// The array of that name, if there is one.
     pub(super) fn find(&self, name: &str) -> Result<Option<Tensor>> {
         match &self.source {
-            Source::Npz(npz) => npz.array(name),
-            Source::Safetensors(loaded) => Ok(loaded.get(name).cloned()),
+            Source::Npz(npz) => npz.find(name)?,
+            Source::Safetensors(loaded) => loaded.find(name),
         }
+        .map(counted)
+        .transpose()
     }
 
     /// The array of that name, which must be there.
@@ -125,6 +127,11 @@ impl ArrayFile {
     }
 }
 
+/// The numbers of an array. Truth values count as 0 and 1, so they leave the bytes, which count as shares of 255.
+fn counted(array: Array) -> Result<Tensor> {
+    if array.is_bool { array.tensor.to_dtype(DType::I64) } else { Ok(array.tensor) }
+}
+
 /// Samples as a data set has them: bytes stay bytes, all else becomes f32 and must be finite. `name` is what to call
 /// the array.
 pub(super) fn samples_of(array: Tensor, name: &str) -> Result<Tensor> {
@@ -147,7 +154,8 @@ pub(super) fn samples_of(array: Tensor, name: &str) -> Result<Tensor> {
 }
 
 /// Reads samples without labels for a model whose input has that shape, as one tensor (N, …): an `.npy` file of one
-/// sample or a batch, or the array `x` of an `.npz` or `.safetensors` file. `None` if the file is none of these.
+/// sample or a batch, or the array `x` of an `.npz` or `.safetensors` file; types as for [`open`](super::open). `None` if the
+/// file is none of these.
 ///
 /// # Errors
 /// [`ErrorKind::Data`] for another shape, no samples, or values that are not finite; damaged files are
@@ -156,7 +164,7 @@ pub fn read_samples(path: impl AsRef<Path>, shape: &[usize]) -> Result<Option<Te
     let path = path.as_ref();
     let array = match kind_of(path) {
         None => return Ok(None),
-        Some(Kind::Npy) => npy::load(path)?,
+        Some(Kind::Npy) => counted(npy::load_array(path)?)?,
         Some(kind) => ArrayFile::open(path, kind)?.array("x")?,
     };
     let batch = match array.shape()[..] == *shape {

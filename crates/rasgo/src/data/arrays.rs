@@ -14,8 +14,9 @@ use crate::formats::{Hash64, for_each_piece};
 
 /// Samples and labels of one part, in memory.
 ///
-/// Samples are (N, C, L), (N, C, H, W) or (N, C, D, H, W): bytes count as 0..1, all else is taken as it is. Labels are
-/// N whole numbers, counted from 0.
+/// Samples are (N, C, L), (N, C, H, W) or (N, C, D, H, W): bytes count as 0..1, all else is taken as it is, as float32. In
+/// memory truth values are bytes, so turn them into numbers first: `x.to_dtype(DType::F32)`. Labels are N whole numbers,
+/// counted from 0.
 ///
 /// ```
 /// use rasgo::data::{ArrayDataset, Dataset};

@@ -8,6 +8,7 @@ use flate2::bufread::DeflateDecoder;
 use rasgo_core::{Error, Result, Tensor};
 use rawzip::{CompressionMethod, FileReader, RECOMMENDED_BUFFER_SIZE, ZipArchive, ZipArchiveEntryWayfinder};
 
+use super::element_bytes::Array;
 use super::{looks_like, npy, open_file};
 
 /// Deflate stores 258 bytes in two bits at best; what announces more is no honest file.
@@ -92,6 +93,11 @@ impl Npz {
     /// # Errors
     /// [`ErrorKind::Format`](rasgo_core::ErrorKind::Format) if it is damaged, encrypted, packed by something else than deflate, or no array of numbers.
     pub fn array(&self, name: &str) -> Result<Option<Tensor>> {
+        Ok(self.find(name)?.map(|array| array.tensor))
+    }
+
+    /// As [`array`](Npz::array), with what the tensor does not tell.
+    pub(crate) fn find(&self, name: &str) -> Result<Option<Array>> {
         self.read(name, |file, size, wrong| npy::read(file, size, wrong))
     }
 
