@@ -8,7 +8,7 @@ pub use schedule::Schedule;
 
 use rasgo_core::{DType, Error, ErrorKind, Gradients, Result, Shape, Tensor};
 
-use crate::nn::{ItemMut, Visitable, walk_mut};
+use crate::nn::{Item, ItemMut, Parameter, Visitable, walk, walk_mut};
 use rule::Update;
 
 /// Options of some of the parameters.
@@ -83,7 +83,7 @@ impl Optimizer {
     /// The momentum of SGD, RMSprop or Muon.
     ///
     /// # Errors
-    /// If the rule has none.
+    /// If the rule has none, or [cannot use](Rule::check) this one.
     pub fn momentum(mut self, value: f64) -> Result<Self> {
         match &mut self.rule {
             Rule::Sgd { momentum, .. } | Rule::RmsProp { momentum, .. } | Rule::Muon { momentum, .. } => {
@@ -95,6 +95,7 @@ impl Optimizer {
                 );
             }
         }
+        self.rule.check()?;
         Ok(self)
     }
 
@@ -120,8 +121,50 @@ impl Optimizer {
         self.lr = lr;
     }
 
+    /// The options of a parameter.
+    fn group_of(&self, path: &str, shape: &[usize]) -> Group {
+        let own = self.group.as_ref().and_then(|of| of(path, shape));
+        own.unwrap_or(Group { lr_scale: 1.0, weight_decay: self.weight_decay })
+    }
+
+    /// Whether a step can be made.
+    fn check(&self, model: &dyn Visitable, grads: &Gradients) -> Result<()> {
+        self.rule.check()?;
+        option("lr", self.lr)?;
+        option("weight_decay", self.weight_decay)?;
+        let mut result = Ok(());
+        walk(model, |path, item| {
+            let Item::Parameter(parameter) = item else { return };
+            if result.is_err() || parameter.is_frozen() {
+                return;
+            }
+            let Some(grad) = grads.get(&parameter.tensor()) else { return };
+            result = self.check_one(path, parameter, grad);
+        });
+        result
+    }
+
+    fn check_one(&self, path: &str, parameter: &Parameter, grad: &Tensor) -> Result<()> {
+        let Group { lr_scale, weight_decay } = self.group_of(path, parameter.shape());
+        option("lr_scale", lr_scale)
+            .and_then(|()| option("lr times lr_scale", self.lr * lr_scale))
+            .and_then(|()| option("weight_decay", weight_decay))
+            .map_err(|error| error.layer(path))?;
+        if grad.shape() != parameter.shape() || grad.dtype() != DType::F32 {
+            let (is, of) = (grad.dtype(), grad.shape());
+            let text = format!("a gradient of {is} and shape {of} for f32 of {}", parameter.shape());
+            return Err(Error::new(ErrorKind::State, text).layer(path));
+        }
+        Ok(())
+    }
+
     /// One step: every parameter that has a gradient moves.
+    ///
+    /// # Errors
+    /// Before anything moves: [`ErrorKind::Argument`] if an option has a value that cannot be used;
+    /// [`ErrorKind::State`] if a gradient is not like its parameter.
     pub fn step(&mut self, model: &mut dyn Visitable, mut grads: Gradients) -> Result<()> {
+        self.check(model, &grads)?;
         self.steps += 1;
         let mut result = Ok(());
         let mut index = 0;
@@ -136,12 +179,11 @@ impl Optimizer {
             if self.slots.len() <= position {
                 self.slots.resize_with(position + 1, Default::default);
             }
+            let group = self.group_of(path, parameter.shape());
             let (name, slots) = &mut self.slots[position];
             if name.is_empty() {
                 *name = path.to_string();
             }
-            let group = self.group.as_ref().and_then(|of| of(path, parameter.shape()));
-            let group = group.unwrap_or(Group { lr_scale: 1.0, weight_decay: self.weight_decay });
             let (lr, decay) = (self.lr * group.lr_scale, group.weight_decay);
             let update = Update { rule: self.rule, lr, decay, step: self.steps };
             result = update.apply(slots, &grad.to_plain(), parameter);
@@ -191,8 +233,22 @@ impl std::fmt::Debug for Optimizer {
     }
 }
 
+/// Refuses a number that is no finite one of 0 or more.
+fn option(name: &str, value: f64) -> Result<()> {
+    if value >= 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(Error::argument(format!("{name} {value}")).hint("give a finite number of 0 or more"))
+}
+
 /// Scales the gradients of a model's parameters so that their joint 2-norm is at most `max`; gives the norm before.
+///
+/// # Errors
+/// If `max` is negative or no number; infinity only measures.
 pub fn clip_grad_norm(model: &mut dyn Visitable, grads: &mut Gradients, max: f64) -> Result<f64> {
+    if max.is_nan() || max < 0.0 {
+        return Err(Error::argument(format!("max {max}")).hint("give a norm of 0 or more"));
+    }
     let mut squares = 0.0;
     let mut leaves = Vec::new();
     walk_mut(model, |_, item| {

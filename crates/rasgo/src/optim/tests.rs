@@ -144,3 +144,63 @@ fn an_option_that_the_rule_lacks_is_refused() {
     let rule = Rule::RmsProp { alpha: 1.0, eps: 1e-8, momentum: 0.0, centered: false };
     assert!(rule.check().unwrap_err().to_string().contains("alpha 1"));
 }
+
+/// The error of one step, which must move nothing.
+fn refused(mut opt: Optimizer) -> Error {
+    let mut w = parameter(&[1.0, 2.0], &[2]);
+    let grads = w.tensor().sum().unwrap().backward().unwrap();
+    let error = opt.step(&mut w, grads).unwrap_err();
+    assert_eq!(w.tensor().to_vec::<f32>().unwrap(), [1.0, 2.0]);
+    error
+}
+
+#[test]
+fn options_that_cannot_be_used_are_refused_by_name_and_value() {
+    let group = |lr_scale, weight_decay| {
+        Optimizer::sgd(0.1).group(move |_, _| Some(Group { lr_scale, weight_decay }))
+    };
+    let adam = |betas, eps| Optimizer::new(Rule::Adam { betas, eps, amsgrad: false }, 0.1);
+    let alpha = |alpha| Rule::RmsProp { alpha, eps: 1e-8, momentum: 0.0, centered: false };
+    let cases = [
+        (Optimizer::sgd(-1.0), "lr -1"),
+        (Optimizer::sgd(f64::NAN), "lr NaN"),
+        (Optimizer::muon(f64::INFINITY), "lr inf"),
+        (Optimizer::sgd(0.1).weight_decay(-0.5), "weight_decay -0.5"),
+        (Optimizer::adamw(0.1).weight_decay(f64::NAN), "weight_decay NaN"),
+        (group(-1.0, 0.0), "lr_scale -1"),
+        (group(f64::INFINITY, 0.0), "lr_scale inf"),
+        (group(1.0, -1.0), "weight_decay -1"),
+        (adam((1.0, 0.9), 1e-8), "betas 1"),
+        (adam((0.9, -0.1), 1e-8), "betas -0.1"),
+        (adam((0.9, 0.9), -1e-8), "eps -0.00000001"),
+        (Optimizer::new(alpha(-0.1), 0.1), "alpha -0.1"),
+    ];
+    for (opt, expected) in cases {
+        let error = refused(opt);
+        assert_eq!(error.kind(), ErrorKind::Argument, "{error}");
+        assert!(error.to_string().contains(expected), "{expected}: {error}");
+    }
+    for momentum in [2.0, -0.1, f64::NAN] {
+        let error = Optimizer::sgd(0.1).momentum(momentum).unwrap_err();
+        assert!(error.to_string().contains(&format!("momentum {momentum}")), "{error}");
+    }
+    let mut opt = Optimizer::adam(0.1);
+    opt.set_lr(-1.0);
+    assert!(refused(opt).to_string().contains("lr -1"));
+    // A learning rate of 0, where schedules end, is one.
+    let mut w = parameter(&[1.0, 2.0], &[2]);
+    descend(&mut Optimizer::adam(0.0), &mut w, &[1.0, 1.0], 1);
+}
+
+#[test]
+fn a_gradient_of_another_shape_and_a_norm_below_0_are_refused() {
+    let mut w = parameter(&[1.0, 2.0], &[2]);
+    let mut grads = w.tensor().sum().unwrap().backward().unwrap();
+    for max in [-1.0, f64::NAN] {
+        let error = clip_grad_norm(&mut w, &mut grads, max).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Argument);
+    }
+    grads.insert(&w.tensor(), Tensor::zeros([3], DType::F32).unwrap());
+    let error = Optimizer::sgd(0.1).step(&mut w, grads).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::State);
+}
