@@ -6,6 +6,8 @@ mod schedule;
 pub use rule::Rule;
 pub use schedule::Schedule;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rasgo_core::{DType, Error, ErrorKind, Gradients, Result, Shape, Tensor};
 
 use crate::nn::{Item, ItemMut, Parameter, Visitable, walk, walk_mut};
@@ -43,14 +45,21 @@ pub struct Optimizer {
     weight_decay: f64,
     group: Option<GroupOf>,
     steps: u64,
-    /// Running means by parameter, in the order of the walk.
-    slots: Vec<(String, Vec<Tensor>)>,
+    /// By the path of the parameter, so that a layer more or less leaves the others theirs.
+    kept: BTreeMap<String, Kept>,
+}
+
+/// What is kept of a parameter.
+#[derive(Default)]
+struct Kept {
+    /// Its running means.
+    slots: Vec<Tensor>,
 }
 
 impl Optimizer {
     /// An optimiser with that rule.
     pub fn new(rule: Rule, lr: f64) -> Self {
-        Optimizer { rule, lr, weight_decay: 0.0, group: None, steps: 0, slots: Vec::new() }
+        Optimizer { rule, lr, weight_decay: 0.0, group: None, steps: 0, kept: BTreeMap::new() }
     }
 
     /// Stochastic gradient descent.
@@ -132,14 +141,20 @@ impl Optimizer {
         self.rule.check()?;
         option("lr", self.lr)?;
         option("weight_decay", self.weight_decay)?;
-        let mut result = Ok(());
+        let (mut result, mut new) = (Ok(()), BTreeSet::new());
         walk(model, |path, item| {
             let Item::Parameter(parameter) = item else { return };
             if result.is_err() || parameter.is_frozen() {
                 return;
             }
             let Some(grad) = grads.get(&parameter.tensor()) else { return };
-            result = self.check_one(path, parameter, grad);
+            result = match self.kept.get(path) {
+                Some(kept) => kept.check(path, parameter.shape()),
+                None if new.insert(path.to_string()) => Ok(()),
+                None => Err(Error::new(ErrorKind::State, format!("two parameters have the path {path:?}"))
+                    .hint("give each field a name of its own where the model is visited")),
+            }
+            .and_then(|()| self.check_one(path, parameter, grad));
         });
         result
     }
@@ -158,35 +173,27 @@ impl Optimizer {
         Ok(())
     }
 
-    /// One step: every parameter that has a gradient moves.
+    /// One step: every parameter that has a gradient moves. Means belong to the path of a parameter.
     ///
     /// # Errors
     /// Before anything moves: [`ErrorKind::Argument`] if an option has a value that cannot be used;
-    /// [`ErrorKind::State`] if a gradient is not like its parameter.
+    /// [`ErrorKind::State`] if the model is not the one of the steps before, as the means of a path have another shape, or if
+    /// a gradient is not like its parameter.
     pub fn step(&mut self, model: &mut dyn Visitable, mut grads: Gradients) -> Result<()> {
         self.check(model, &grads)?;
         self.steps += 1;
         let mut result = Ok(());
-        let mut index = 0;
         walk_mut(model, |path, item| {
             let ItemMut::Parameter(parameter) = item else { return };
-            let position = index;
-            index += 1;
             if result.is_err() || parameter.is_frozen() {
                 return;
             }
             let Some(grad) = grads.remove(&parameter.tensor()) else { return };
-            if self.slots.len() <= position {
-                self.slots.resize_with(position + 1, Default::default);
-            }
             let group = self.group_of(path, parameter.shape());
-            let (name, slots) = &mut self.slots[position];
-            if name.is_empty() {
-                *name = path.to_string();
-            }
+            let kept = self.kept.entry(path.to_string()).or_default();
             let (lr, decay) = (self.lr * group.lr_scale, group.weight_decay);
             let update = Update { rule: self.rule, lr, decay, step: self.steps };
-            result = update.apply(slots, &grad.to_plain(), parameter);
+            result = update.apply(&mut kept.slots, &grad.to_plain(), parameter);
         });
         result
     }
@@ -194,9 +201,9 @@ impl Optimizer {
     /// The running means, by name, for a checkpoint.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let mut state = vec![("steps".to_string(), Tensor::scalar(self.steps as i64))];
-        for (name, slots) in &self.slots {
-            for (i, slot) in slots.iter().enumerate() {
-                state.push((format!("{name}/{i}"), slot.clone()));
+        for (path, kept) in &self.kept {
+            for (i, slot) in kept.slots.iter().enumerate() {
+                state.push((format!("{path}/{i}"), slot.clone()));
             }
         }
         state
@@ -211,7 +218,7 @@ impl Optimizer {
         let steps =
             find("steps").ok_or_else(|| Error::new(ErrorKind::Format, "a checkpoint without its steps"))?;
         let steps = steps.item::<i64>()?.unsigned_abs();
-        let mut all = Vec::new();
+        let mut all = BTreeMap::new();
         for (path, shape) in parameters {
             let slots: Vec<Tensor> =
                 (0..3).map_while(|i| find(&format!("{path}/{i}"))).map(Tensor::deep_copy).collect();
@@ -220,10 +227,28 @@ impl Optimizer {
                 let text = format!("the checkpoint's means of {path} are not this optimiser's");
                 return Err(Error::new(ErrorKind::Format, text));
             }
-            all.push((path.clone(), slots));
+            all.insert(path.clone(), Kept { slots });
         }
-        (self.steps, self.slots) = (steps, all);
+        (self.steps, self.kept) = (steps, all);
         Ok(())
+    }
+}
+
+impl Kept {
+    /// Refuses a parameter of another shape than these means are of.
+    fn check(&self, path: &str, shape: &Shape) -> Result<()> {
+        match self.slots.iter().find(|slot| slot.shape() != shape) {
+            Some(slot) => {
+                let text = format!(
+                    "the parameter has the shape {shape}, and its means here are of {}",
+                    slot.shape()
+                );
+                Err(Error::new(ErrorKind::State, text)
+                    .layer(path)
+                    .hint("an optimiser belongs to one model: make a new one for another"))
+            }
+            None => Ok(()),
+        }
     }
 }
 

@@ -204,3 +204,78 @@ fn a_gradient_of_another_shape_and_a_norm_below_0_are_refused() {
     let error = Optimizer::sgd(0.1).step(&mut w, grads).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::State);
 }
+
+/// Parameters called 0, 1 and so on, with gradients of one.
+fn step_of_ones(opt: &mut Optimizer, model: &mut Vec<Parameter>) -> Result<()> {
+    let zero = Tensor::zeros([], DType::F32)?;
+    let sum = model.iter().try_fold(zero, |sum, parameter| sum + parameter.tensor().sum()?)?;
+    opt.step(model, sum.backward()?)
+}
+
+#[test]
+fn a_step_of_another_model_is_refused_and_moves_nothing() {
+    for mut opt in [Optimizer::adam(0.1), Optimizer::rmsprop(0.1), Optimizer::sgd(0.1).momentum(0.9).unwrap()]
+    {
+        let mut first = vec![parameter(&[1.0, 2.0], &[2]), parameter(&[1.0], &[1])];
+        step_of_ones(&mut opt, &mut first).unwrap();
+        // As many numbers are not the same shape.
+        for other in [&[1, 1][..], &[3]] {
+            let count = other.iter().product();
+            let mut second = vec![parameter(&[5.0, 5.0], &[2]), parameter(&vec![4.0; count], other)];
+            let error = step_of_ones(&mut opt, &mut second).unwrap_err();
+            assert_eq!((error.kind(), error.layer_path()), (ErrorKind::State, Some("1")), "{error}");
+            assert!(error.to_string().contains("its means here are of [1]"), "{error}");
+            assert_eq!(second[0].tensor().to_vec::<f32>().unwrap(), [5.0, 5.0]);
+        }
+        step_of_ones(&mut opt, &mut first).unwrap();
+    }
+}
+
+#[derive(crate::nn::Module)]
+struct Pair {
+    early: Option<Parameter>,
+    late: Parameter,
+}
+
+#[test]
+fn a_layer_that_comes_later_leaves_the_others_their_means() {
+    let run = |comes_at: usize| {
+        let mut model = Pair { early: None, late: parameter(&[1.0, -2.0], &[2]) };
+        let mut opt = Optimizer::adam(0.1);
+        for step in 0..6 {
+            if step == comes_at {
+                model.early = Some(parameter(&[1.0, 2.0], &[2]));
+            }
+            let mut loss = model.late.tensor().square().unwrap().sum().unwrap();
+            if let Some(early) = &model.early {
+                loss = (loss + early.tensor().square().unwrap().sum().unwrap()).unwrap();
+            }
+            opt.step(&mut model, loss.backward().unwrap()).unwrap();
+        }
+        model.late.tensor().to_vec::<f32>().unwrap()
+    };
+    assert_eq!(run(3), run(100));
+}
+
+/// Two fields under one path.
+struct Twins(Parameter, Parameter);
+
+impl Visitable for Twins {
+    fn visit(&self, visitor: &mut dyn crate::nn::Visitor) {
+        visitor.field("same", &self.0);
+        visitor.field("same", &self.1);
+    }
+
+    fn visit_mut(&mut self, visitor: &mut dyn crate::nn::VisitorMut) {
+        visitor.field("same", &mut self.0);
+        visitor.field("same", &mut self.1);
+    }
+}
+
+#[test]
+fn two_parameters_of_one_path_are_refused() {
+    let mut twins = Twins(parameter(&[1.0], &[1]), parameter(&[2.0], &[1]));
+    let sum = (twins.0.tensor() + twins.1.tensor()).unwrap().sum().unwrap();
+    let error = Optimizer::adam(0.1).step(&mut twins, sum.backward().unwrap()).unwrap_err();
+    assert!(error.to_string().contains("two parameters have the path \"same\""), "{error}");
+}
