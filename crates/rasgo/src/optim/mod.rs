@@ -52,6 +52,8 @@ pub struct Optimizer {
 /// What is kept of a parameter.
 #[derive(Default)]
 struct Kept {
+    /// The steps that it has made, fewer than the optimiser's where it was frozen or came late.
+    steps: u64,
     /// Its running means.
     slots: Vec<Tensor>,
 }
@@ -192,7 +194,8 @@ impl Optimizer {
             let group = self.group_of(path, parameter.shape());
             let kept = self.kept.entry(path.to_string()).or_default();
             let (lr, decay) = (self.lr * group.lr_scale, group.weight_decay);
-            let update = Update { rule: self.rule, lr, decay, step: self.steps };
+            kept.steps += 1;
+            let update = Update { rule: self.rule, lr, decay, step: kept.steps };
             result = update.apply(&mut kept.slots, &grad.to_plain(), parameter);
         });
         result
@@ -201,7 +204,8 @@ impl Optimizer {
     /// The running means, by name, for a checkpoint.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let mut state = vec![("steps".to_string(), Tensor::scalar(self.steps as i64))];
-        for (path, kept) in &self.kept {
+        for (path, kept) in self.kept.iter().filter(|(_, kept)| !kept.slots.is_empty()) {
+            state.push((format!("{path}/steps"), Tensor::scalar(kept.steps as i64)));
             for (i, slot) in kept.slots.iter().enumerate() {
                 state.push((format!("{path}/{i}"), slot.clone()));
             }
@@ -227,7 +231,12 @@ impl Optimizer {
                 let text = format!("the checkpoint's means of {path} are not this optimiser's");
                 return Err(Error::new(ErrorKind::Format, text));
             }
-            all.insert(path.clone(), Kept { slots });
+            // A state of before they were counted one by one has only the optimiser's.
+            let steps = match find(&format!("{path}/steps")) {
+                Some(own) => own.item::<i64>()?.unsigned_abs(),
+                None => steps,
+            };
+            all.insert(path.clone(), Kept { steps, slots });
         }
         (self.steps, self.kept) = (steps, all);
         Ok(())

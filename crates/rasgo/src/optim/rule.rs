@@ -148,6 +148,7 @@ pub(super) struct Update {
     pub(super) rule: Rule,
     pub(super) lr: f64,
     pub(super) decay: f64,
+    /// The parameter's own, from 1: a mean that begins later is corrected as any that begins.
     pub(super) step: u64,
 }
 

@@ -279,3 +279,46 @@ fn two_parameters_of_one_path_are_refused() {
     let error = Optimizer::adam(0.1).step(&mut twins, sum.backward().unwrap()).unwrap_err();
     assert!(error.to_string().contains("two parameters have the path \"same\""), "{error}");
 }
+
+/// Two parameters called 0 and 1, of which the second is frozen for a thousand steps and then makes four.
+fn thaw(mut opt: Optimizer, reload: bool) -> Parameter {
+    let mut model = vec![parameter(&[1.0], &[1]), parameter(&[1.0, -2.0, 0.5], &[3])];
+    let c = Tensor::from_slice(&[1.0f32, 0.1, 3.0], [3]).unwrap();
+    model[1].set_frozen(true);
+    for step in 0..1004 {
+        if step == 1000 {
+            model[1].set_frozen(false);
+        }
+        if reload && step == 1002 {
+            let parameters = [("0".to_string(), [1].into()), ("1".to_string(), [3].into())];
+            let (rule, decay, state) = (opt.rule, opt.weight_decay, opt.state());
+            opt = Optimizer::new(rule, 0.1).weight_decay(decay);
+            opt.load_state(&parameters, &state).unwrap();
+        }
+        let bowl = (model[1].tensor().square().unwrap() * &c).unwrap().sum().unwrap();
+        let loss = (model[0].tensor().square().unwrap().sum().unwrap() + bowl).unwrap().scale(0.5).unwrap();
+        opt.step(&mut model, loss.backward().unwrap()).unwrap();
+    }
+    model.pop().unwrap()
+}
+
+#[test]
+fn a_parameter_that_thaws_has_a_bias_correction_of_its_own() {
+    // torch.optim counts a step for each parameter: the numbers are those of four steps alone.
+    let cases = [
+        (
+            Optimizer::adam as fn(f64) -> Optimizer,
+            [0.603939062682108, -1.60150491486155, 0.11291539677342628],
+        ),
+        (Optimizer::adamw, [0.6005985762659103, -1.594152938291418, 0.11162008986582435]),
+        (Optimizer::muon, [0.5710475992066123, -1.5290327306742797, 0.1002105380093324]),
+    ];
+    for (make, expected) in cases {
+        let mut alone = parameter(&[1.0, -2.0, 0.5], &[3]);
+        descend(&mut make(0.1), &mut alone, &[1.0, 0.1, 3.0], 4);
+        near(&alone, &expected);
+        for reload in [false, true] {
+            near(&thaw(make(0.1), reload), &expected);
+        }
+    }
+}
