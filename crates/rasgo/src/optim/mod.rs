@@ -169,7 +169,7 @@ impl Optimizer {
             .map_err(|error| error.layer(path))?;
         if grad.shape() != parameter.shape() || grad.dtype() != DType::F32 {
             let (is, of) = (grad.dtype(), grad.shape());
-            let text = format!("a gradient of {is} and shape {of} for f32 of {}", parameter.shape());
+            let text = format!("a gradient of {is} and shape {of} for float32 of {}", parameter.shape());
             return Err(Error::new(ErrorKind::State, text).layer(path));
         }
         Ok(())
@@ -201,42 +201,86 @@ impl Optimizer {
         result
     }
 
-    /// The running means, by name, for a checkpoint.
+    /// What is kept, by name, for a checkpoint: `rule`, a text in bytes, `steps`, and of each parameter that has moved
+    /// `path/steps` and its means under PyTorch's names, as `path/exp_avg`.
     pub fn state(&self) -> Vec<(String, Tensor)> {
-        let mut state = vec![("steps".to_string(), Tensor::scalar(self.steps as i64))];
+        let rule = self.rule.name().as_bytes();
+        let mut state = vec![
+            ("steps".to_string(), Tensor::scalar(self.steps as i64)),
+            ("rule".to_string(), Tensor::from_fn([rule.len()], |text: &mut [u8]| text.copy_from_slice(rule))),
+        ];
         for (path, kept) in self.kept.iter().filter(|(_, kept)| !kept.slots.is_empty()) {
             state.push((format!("{path}/steps"), Tensor::scalar(kept.steps as i64)));
-            for (i, slot) in kept.slots.iter().enumerate() {
-                state.push((format!("{path}/{i}"), slot.clone()));
-            }
+            let names = self.rule.slots(kept.slots[0].shape());
+            state
+                .extend(names.iter().zip(&kept.slots).map(|(n, slot)| (format!("{path}/{n}"), slot.clone())));
         }
         state
     }
 
-    /// Takes the running means of a checkpoint, for a model whose parameters have these paths and shapes.
+    /// Takes what a checkpoint holds, for a model whose parameters have these paths and shapes.
     ///
     /// # Errors
-    /// If they are not those of this rule and these parameters; nothing is changed.
+    /// [`ErrorKind::Format`] if it is not of this rule and these parameters, whether something is missing, of another shape,
+    /// or of neither; nothing is changed.
     pub fn load_state(&mut self, parameters: &[(String, Shape)], state: &[(String, Tensor)]) -> Result<()> {
-        let find = |name: &str| state.iter().find(|(own, _)| own == name).map(|(_, tensor)| tensor);
+        let wrong = |text: String| Error::new(ErrorKind::Format, text);
+        let mut entries: BTreeMap<&str, &Tensor> = state.iter().map(|(n, t)| (n.as_str(), t)).collect();
+        let count = |name: &str, tensor: &Tensor| {
+            let number = tensor.item::<i64>().ok().and_then(|number| u64::try_from(number).ok());
+            number.ok_or_else(|| {
+                let values = tensor.to_f64_vec().unwrap_or_default();
+                wrong(format!("{name} of the checkpoint is {values:?}, and no number of steps"))
+            })
+        };
         let steps =
-            find("steps").ok_or_else(|| Error::new(ErrorKind::Format, "a checkpoint without its steps"))?;
-        let steps = steps.item::<i64>()?.unsigned_abs();
+            entries.remove("steps").ok_or_else(|| wrong("a checkpoint without its steps".to_string()))?;
+        let steps = count("steps", steps)?;
+        // Before a state told its rule, means had numbers for names, and all parameters one count.
+        let rule = entries.remove("rule");
+        if let Some(rule) = rule {
+            let rule = String::from_utf8(rule.to_vec().unwrap_or_default()).unwrap_or_default();
+            if rule != self.rule.name() {
+                let text = format!("the checkpoint is of {rule}, and this optimiser is {}", self.rule.name());
+                return Err(wrong(text).hint("make the optimiser that it was saved from"));
+            }
+        }
         let mut all = BTreeMap::new();
         for (path, shape) in parameters {
-            let slots: Vec<Tensor> =
-                (0..3).map_while(|i| find(&format!("{path}/{i}"))).map(Tensor::deep_copy).collect();
-            let fits = |slot: &Tensor| slot.dtype() == DType::F32 && slot.shape() == shape;
-            if !slots.iter().all(fits) || !(slots.is_empty() || slots.len() == self.rule.slots(shape)) {
-                let text = format!("the checkpoint's means of {path} are not this optimiser's");
-                return Err(Error::new(ErrorKind::Format, text));
+            let names = self.rule.slots(shape).iter().enumerate();
+            let names = names
+                .map(|(i, n)| if rule.is_some() { format!("{path}/{n}") } else { format!("{path}/{i}") });
+            let found: Vec<(String, Option<&Tensor>)> =
+                names.map(|name| (name.clone(), entries.remove(name.as_str()))).collect();
+            if found.iter().all(|(_, slot)| slot.is_none()) {
+                continue;
             }
-            // A state of before they were counted one by one has only the optimiser's.
-            let steps = match find(&format!("{path}/steps")) {
-                Some(own) => own.item::<i64>()?.unsigned_abs(),
-                None => steps,
+            let own = format!("{path}/steps");
+            let steps = match entries.remove(own.as_str()) {
+                Some(number) => count(&own, number)?,
+                None if rule.is_none() => steps,
+                None => return Err(wrong(format!("the checkpoint has means of {path} and no {own}"))),
             };
+            let mut slots = Vec::new();
+            for (name, slot) in found {
+                let slot = slot.ok_or_else(|| wrong(format!("the checkpoint has no {name}")))?;
+                if slot.dtype() != DType::F32 || slot.shape() != shape {
+                    let (is, of) = (slot.dtype(), slot.shape());
+                    let text = format!(
+                        "{name} of the checkpoint is {is} of {of}, and the parameter float32 of {shape}"
+                    );
+                    return Err(wrong(text));
+                }
+                slots.push(slot.deep_copy());
+            }
             all.insert(path.clone(), Kept { steps, slots });
+        }
+        if let Some(name) = entries.keys().next() {
+            let text = match entries.len() - 1 {
+                0 => format!("the checkpoint has {name}"),
+                more => format!("the checkpoint has {name} and {more} more"),
+            };
+            return Err(wrong(format!("{text}, of no parameter of this model under {:?}", self.rule)));
         }
         (self.steps, self.kept) = (steps, all);
         Ok(())

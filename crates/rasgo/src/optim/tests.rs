@@ -124,14 +124,108 @@ fn every_rule_goes_on_from_its_state_to_the_bit() {
     }
 }
 
+/// What an optimiser says of the state of another, for one parameter of two numbers.
+fn loads(mut into: Optimizer, state: &[(String, Tensor)]) -> Result<()> {
+    into.load_state(&[("w".to_string(), [2].into())], state)
+}
+
+/// The state after two steps.
+fn state_of(mut opt: Optimizer) -> Vec<(String, Tensor)> {
+    let mut model = Named { w: parameter(&[1.0, 2.0], &[2]) };
+    for _ in 0..2 {
+        let grads = model.w.tensor().sum().unwrap().backward().unwrap();
+        opt.step(&mut model, grads).unwrap();
+    }
+    opt.state()
+}
+
+#[derive(crate::nn::Module)]
+struct Named {
+    w: Parameter,
+}
+
+fn rmsprop(momentum: f64, centered: bool) -> Optimizer {
+    Optimizer::new(Rule::RmsProp { alpha: 0.9, eps: 1e-8, momentum, centered }, 0.1)
+}
+
 #[test]
 fn the_state_of_another_rule_is_refused() {
-    let (mut adam, mut w) = (Optimizer::adam(0.1), parameter(&[1.0, 2.0], &[2]));
-    descend(&mut adam, &mut w, &[1.0, 1.0], 1);
-    let refused = |mut opt: Optimizer| opt.load_state(&[(String::new(), [2].into())], &adam.state()).is_err();
-    assert!(refused(Optimizer::rmsprop(0.1)));
-    assert!(refused(Optimizer::sgd(0.1)));
-    assert!(!refused(Optimizer::muon(0.1)));
+    let all = || {
+        let amsgrad = Rule::Adam { betas: (0.9, 0.999), eps: 1e-8, amsgrad: true };
+        [
+            Optimizer::sgd(0.1),
+            Optimizer::sgd(0.1).momentum(0.9).unwrap(),
+            Optimizer::adam(0.1),
+            Optimizer::new(amsgrad, 0.1),
+            Optimizer::adamw(0.1),
+            Optimizer::muon(0.1),
+            rmsprop(0.0, false),
+            rmsprop(0.9, false),
+            rmsprop(0.0, true),
+            rmsprop(0.9, true),
+        ]
+    };
+    for (i, from) in all().into_iter().enumerate() {
+        let state = state_of(from);
+        for (j, into) in all().into_iter().enumerate() {
+            // An optimiser that has kept nothing of a parameter can be continued with more.
+            let expected = i == j || (i, j) == (0, 1);
+            assert_eq!(loads(into, &state).is_ok(), expected, "{i} into {j}");
+        }
+    }
+    let error = loads(Optimizer::adamw(0.1), &state_of(Optimizer::adam(0.1))).unwrap_err();
+    assert!(error.to_string().contains("is of adam, and this optimiser is adamw"), "{error}");
+}
+
+#[test]
+fn a_state_with_anything_unknown_missing_or_broken_is_refused_and_changes_nothing() {
+    let good = state_of(Optimizer::adam(0.1));
+    assert_eq!(
+        good.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        ["steps", "rule", "w/steps", "w/exp_avg", "w/exp_avg_sq"]
+    );
+    let changed = |name: &str, value: Option<Tensor>| {
+        let mut state = good.clone();
+        state.retain(|(own, _)| own != name);
+        state.extend(value.map(|value| (name.to_string(), value)));
+        state
+    };
+    let zeros = |dtype| Tensor::zeros([2], dtype).unwrap();
+    let cases = [
+        (changed("v/exp_avg", Some(zeros(DType::F32))), "has v/exp_avg, of no parameter"),
+        (changed("w/max_exp_avg_sq", Some(zeros(DType::F32))), "has w/max_exp_avg_sq, of no parameter"),
+        (changed("steps", None), "without its steps"),
+        (changed("steps", Some(Tensor::scalar(-3i64))), "steps of the checkpoint is [-3.0]"),
+        (changed("w/steps", Some(Tensor::scalar(-1i64))), "w/steps of the checkpoint is [-1.0]"),
+        (changed("w/steps", Some(Tensor::scalar(1.5f32))), "w/steps of the checkpoint is [1.5]"),
+        (changed("w/steps", None), "no w/steps"),
+        (changed("w/exp_avg", None), "has no w/exp_avg"),
+        (changed("w/exp_avg", Some(zeros(DType::F64))), "w/exp_avg of the checkpoint is float64"),
+        (changed("w/exp_avg", Some(Tensor::zeros([3], DType::F32).unwrap())), "of [3]"),
+        (changed("rule", Some(Tensor::scalar(b'x'))), "is of x, and"),
+        (changed("rule", Some(Tensor::scalar(1.0f32))), "is of , and"),
+    ];
+    for (state, expected) in cases {
+        let mut opt = Optimizer::adam(0.1);
+        let error = opt.load_state(&[("w".to_string(), [2].into())], &state).unwrap_err();
+        assert!(error.to_string().contains(expected), "{expected}: {error}");
+        assert_eq!((error.kind(), opt.steps, opt.kept.len()), (ErrorKind::Format, 0, 0), "{error}");
+    }
+}
+
+#[test]
+fn a_state_of_before_rules_and_steps_had_names_is_read() {
+    let old: Vec<(String, Tensor)> = state_of(Optimizer::adam(0.1))
+        .into_iter()
+        .filter(|(name, _)| name != "rule" && name != "w/steps")
+        .map(|(name, tensor)| (name.replace("exp_avg_sq", "1").replace("exp_avg", "0"), tensor))
+        .collect();
+    assert_eq!(old.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["steps", "w/0", "w/1"]);
+    let mut opt = Optimizer::adam(0.1);
+    opt.load_state(&[("w".to_string(), [2].into())], &old).unwrap();
+    assert_eq!((opt.kept["w"].steps, opt.kept["w"].slots.len()), (2, 2));
+    assert!(loads(rmsprop(0.0, false), &old).is_err());
+    assert!(loads(rmsprop(0.9, true), &old).is_err());
 }
 
 #[test]
