@@ -5,6 +5,7 @@ mod data_made;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use data_made::Made;
 use rasgo::data::{self, ArrayDataset, Dataset, Splits, read_samples};
@@ -137,4 +138,35 @@ fn whole_numbers_are_taken_as_they_are_and_bytes_as_shares() {
     let data = ArrayDataset::new(bytes, y()).unwrap();
     let normalize = data::Normalize::measure(&data, &[0, 1]).unwrap();
     assert!((normalize.mean[0] - (1.0 + 0.2 + 0.4) / 4.0).abs() < 1e-6, "{normalize:?}");
+}
+
+#[test]
+fn a_file_of_many_arrays_is_read_at_once_and_its_error_names_a_few() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("many.npz");
+    let one = npy_bytes("|u1", "(1,)", &[1]);
+    write_npz(&path, (0..60_000).map(|i| (format!("array{i}"), one.clone())));
+    let start = Instant::now();
+    let error = data::open(&path).unwrap_err().to_string();
+    assert!(error.contains("no array x, but array0, array1, ") && error.contains("array7 and 59992 more"));
+    assert!(error.len() < 500, "{} bytes", error.len());
+    let npz = Npz::open(&path).unwrap();
+    assert!(npz.array("array59999").unwrap().is_some() && format!("{npz:?}").len() < 500);
+    // A search of all names for each took six seconds.
+    assert!(start.elapsed().as_secs_f64() < 3.0, "{:?}", start.elapsed());
+}
+
+#[test]
+fn two_of_many_classes_of_one_name_are_found_at_once() {
+    let mut names: Vec<String> = (0..100_000).map(|class| class.to_string()).collect();
+    let set = |names: Vec<String>| {
+        let x = Tensor::from_vec(vec![1.0f32; 2], [1, 1, 2]).unwrap();
+        let y = Tensor::from_vec(vec![0i64], [1]).unwrap();
+        ArrayDataset::new(x, y).unwrap().with_classes(names)
+    };
+    let start = Instant::now();
+    assert!(set(names.clone()).is_ok());
+    names[99_999] = "5".to_string();
+    assert!(set(names).unwrap_err().to_string().contains("two classes are called \"5\""));
+    assert!(start.elapsed().as_secs_f64() < 2.0, "{:?}", start.elapsed());
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rasgo_core::{DType, Error, ErrorKind, Result, Tensor};
 
-use crate::formats::{Array, Loaded, Npz, npy, safetensors};
+use crate::formats::{Array, Loaded, Npz, first_of, npy, safetensors};
 
 /// The names of the arrays that count.
 pub(super) const NAMES: [&str; 4] = ["x", "y", "x_test", "y_test"];
@@ -84,10 +84,13 @@ impl ArrayFile {
             let near = names.iter().find(|other| other.to_lowercase().starts_with(name));
             let error = match names.is_empty() {
                 true => self.wrong("it holds no arrays".to_string()),
-                false => self.wrong(format!("there is no array {name}, but {}", names.join(", "))),
+                false => {
+                    let there = first_of(names.iter().copied());
+                    self.wrong(format!("there is no array {name}, but {there}"))
+                }
             };
             error.hint(match near {
-                Some(near) if !NAMES.contains(&near.as_str()) => format!("is {near} meant? Name it {name}"),
+                Some(near) if !NAMES.contains(near) => format!("is {near} meant? Name it {name}"),
                 _ => "np.savez(\"data.npz\", x=x, y=y) writes samples (N, C, …) and labels (N)".to_string(),
             })
         })
@@ -112,13 +115,10 @@ impl ArrayFile {
         }
     }
 
-    fn names(&self) -> Vec<String> {
+    fn names(&self) -> Vec<&str> {
         match &self.source {
-            Source::Npz(npz) => npz.names().map(String::from).collect(),
-            // A model has hundreds.
-            Source::Safetensors(loaded) => {
-                loaded.tensors.iter().take(8).map(|(name, _)| name.clone()).collect()
-            }
+            Source::Npz(npz) => npz.names().collect(),
+            Source::Safetensors(loaded) => loaded.tensors.iter().map(|(name, _)| name.as_str()).collect(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Data sets of arrays: sequences, images and video, as `.npz` or `.safetensors`.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -90,8 +91,9 @@ impl ArrayDataset {
             ))
             .hint("labels are counted from 0"));
         }
-        if let Some(at) = (1..count).find(|&at| classes[..at].contains(&classes[at])) {
-            return Err(data(format!("two classes are called {:?}", classes[at])));
+        let mut seen = HashSet::new();
+        if let Some(twice) = classes.iter().find(|&class| !seen.insert(class)) {
+            return Err(data(format!("two classes are called {twice:?}")));
         }
         self.classes = classes;
         self.fingerprint = OnceLock::new();

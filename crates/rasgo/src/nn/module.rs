@@ -6,6 +6,7 @@ use rasgo_core::ops::PoolAfter;
 use rasgo_core::{Error, Result, Tensor};
 
 use super::visit::{Item, ItemMut, Visitable, walk, walk_mut};
+use crate::formats::first_of;
 
 /// A layer or model: `forward`, and fields that can be walked.
 ///
@@ -152,8 +153,8 @@ pub trait ModuleExt: Visitable {
     /// Sets every tensor from a `state_dict`, rasgo's or PyTorch's.
     ///
     /// # Errors
-    /// If a name is missing or unexpected, or a shape differs: all of them are listed with their shapes, and nothing
-    /// is changed.
+    /// If a name is missing or unexpected, or a shape differs: they are listed with their shapes, of the unexpected the
+    /// first eight, and nothing is changed.
     fn load_state_dict(&mut self, tensors: &[(String, Tensor)]) -> Result<()>
     where
         Self: Sized,
@@ -200,7 +201,8 @@ fn load(module: &mut dyn Visitable, tensors: &[(String, Tensor)]) -> Result<()> 
         problems.push(format!("missing: {}", missing.join(", ")));
     }
     if !unexpected.is_empty() {
-        problems.push(format!("unexpected: {}", unexpected.join(", ")));
+        // As many as the file has, which may be no model's.
+        problems.push(format!("unexpected: {}", first_of(unexpected.iter().map(String::as_str))));
     }
     if !mismatched.is_empty() {
         problems.push(format!("of another shape: {}", mismatched.join(", ")));
