@@ -170,3 +170,35 @@ fn two_of_many_classes_of_one_name_are_found_at_once() {
     assert!(set(names).unwrap_err().to_string().contains("two classes are called \"5\""));
     assert!(start.elapsed().as_secs_f64() < 2.0, "{:?}", start.elapsed());
 }
+
+#[test]
+fn an_axis_of_0_is_named_and_not_the_number_of_axes() {
+    let refused = |shape: &[usize]| {
+        let x = Tensor::zeros(shape, DType::F32).unwrap();
+        ArrayDataset::new(x, Tensor::from_vec(vec![0i64, 1], [2]).unwrap()).unwrap_err().to_string()
+    };
+    assert!(refused(&[2, 3, 0]).contains("x has the shape [2, 3, 0]: it is (N, C, L), and L is 0"));
+    assert!(refused(&[2, 0, 4, 4]).contains("it is (N, C, H, W), and C is 0"));
+    assert!(refused(&[2, 1, 4, 0, 4]).contains("it is (N, C, D, H, W), and H is 0"));
+    assert!(refused(&[0, 3, 4]).contains("N is 0: there are no samples"));
+    assert!(refused(&[2, 0]).contains("x[:, None]"));
+}
+
+#[test]
+fn labels_that_are_texts_are_refused_with_the_line_that_makes_numbers_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("texts.npz");
+    let texts: Vec<u8> = ['a', 'b'].into_iter().flat_map(|letter| (letter as u32).to_le_bytes()).collect();
+    let x = || npy_bytes("<f4", "(2, 1, 1)", &[0; 8]);
+    let y = || npy_bytes("<i8", "(2,)", &[0; 16]);
+    let texts = || npy_bytes("<U1", "(2,)", &texts);
+    let train = [("x", x()), ("y", texts())];
+    let test = [("x", x()), ("y", y()), ("x_test", x()), ("y_test", texts())];
+    for (files, name) in [(train.to_vec(), "y"), (test.to_vec(), "y_test")] {
+        write_npz(&path, files.into_iter().map(|(name, bytes)| (name.to_string(), bytes)));
+        let error = data::open(&path).unwrap_err();
+        assert_eq!((error.kind(), error.path()), (ErrorKind::Data, Some(&*path)), "{error}");
+        let line = format!("names, {name} = np.unique({name}, return_inverse=True)");
+        assert!(error.to_string().contains(&line) && error.to_string().contains("as classes"), "{error}");
+    }
+}

@@ -77,22 +77,41 @@ impl ArrayFile {
         .transpose()
     }
 
+    /// The array of labels of that name, if there is one.
+    pub(super) fn find_labels(&self, name: &str) -> Result<Option<Tensor>> {
+        self.find(name).map_err(|error| match &self.source {
+            Source::Npz(npz) if npz.texts(name).is_ok() => {
+                self.wrong(format!("{name} has texts, and labels are whole numbers")).hint(format!(
+                    "names, {name} = np.unique({name}, return_inverse=True), and save names as classes"
+                ))
+            }
+            _ => error,
+        })
+    }
+
+    /// The array of labels of that name, which must be there.
+    pub(super) fn labels(&self, name: &str) -> Result<Tensor> {
+        self.find_labels(name)?.ok_or_else(|| self.missing(name))
+    }
+
     /// The array of that name, which must be there.
     pub(super) fn array(&self, name: &str) -> Result<Tensor> {
-        self.find(name)?.ok_or_else(|| {
-            let names = self.names();
-            let near = names.iter().find(|other| other.to_lowercase().starts_with(name));
-            let error = match names.is_empty() {
-                true => self.wrong("it holds no arrays".to_string()),
-                false => {
-                    let there = first_of(names.iter().copied());
-                    self.wrong(format!("there is no array {name}, but {there}"))
-                }
-            };
-            error.hint(match near {
-                Some(near) if !NAMES.contains(near) => format!("is {near} meant? Name it {name}"),
-                _ => "np.savez(\"data.npz\", x=x, y=y) writes samples (N, C, …) and labels (N)".to_string(),
-            })
+        self.find(name)?.ok_or_else(|| self.missing(name))
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        let names = self.names();
+        let near = names.iter().find(|other| other.to_lowercase().starts_with(name));
+        let error = match names.is_empty() {
+            true => self.wrong("it holds no arrays".to_string()),
+            false => {
+                let there = first_of(names.iter().copied());
+                self.wrong(format!("there is no array {name}, but {there}"))
+            }
+        };
+        error.hint(match near {
+            Some(near) if !NAMES.contains(near) => format!("is {near} meant? Name it {name}"),
+            _ => "np.savez(\"data.npz\", x=x, y=y) writes samples (N, C, …) and labels (N)".to_string(),
         })
     }
 

@@ -54,17 +54,28 @@ impl ArrayDataset {
     fn of_part(x: Tensor, y: Tensor, name: &str, part: Part) -> Result<ArrayDataset> {
         let end = if part == Part::Test { "_test" } else { "" };
         let data = |message: String| Error::new(ErrorKind::Data, message);
-        if !(3..=5).contains(&x.shape().len()) || x.shape()[1..].contains(&0) {
-            let text = format!("x{end} has the shape {}, which are no samples", x.shape());
-            return Err(data(text).hint(match x.shape().len() {
-                2 => "series of one channel are (N, 1, L): x[:, None]",
-                _ => "samples are (N, C, L), (N, C, H, W) or (N, C, D, H, W), with N and C in front",
-            }));
+        let axes = match x.shape().len() {
+            3 => ["N", "C", "L"].as_slice(),
+            4 => &["N", "C", "H", "W"],
+            5 => &["N", "C", "D", "H", "W"],
+            _ => {
+                let text = format!("x{end} has the shape {}, which are no samples", x.shape());
+                return Err(data(text).hint(match x.shape().len() {
+                    2 => "series of one channel are (N, 1, L): x[:, None]",
+                    _ => "samples are (N, C, L), (N, C, H, W) or (N, C, D, H, W), with N and C in front",
+                }));
+            }
+        };
+        if let Some(axis) = x.shape().iter().position(|&size| size == 0) {
+            let (shape, all, axis) = (x.shape(), axes.join(", "), axes[axis]);
+            let why = match axis {
+                "N" => "there are no samples",
+                _ => "samples without values are no samples",
+            };
+            let text = format!("x{end} has the shape {shape}: it is ({all}), and {axis} is 0: {why}");
+            return Err(data(text));
         }
         let count = x.shape()[0];
-        if count == 0 {
-            return Err(data(format!("x{end} has the shape {}: there are no samples", x.shape())));
-        }
         let labels = labels_of(&y, &format!("y{end}"))?;
         if labels.len() != count {
             let text = format!("x{end} has {count} samples, and y{end} has {} labels", labels.len());
@@ -137,8 +148,8 @@ pub(super) fn open(path: &Path, kind: Kind) -> Result<(ArrayDataset, Option<Arra
     let part = |part: Part, x: Tensor, y: Tensor| {
         ArrayDataset::of_part(x, y, &name, part).map_err(|error| error.file(path))
     };
-    let train = part(Part::Train, file.array("x")?, file.array("y")?)?;
-    let test = match (file.find("x_test")?, file.find("y_test")?) {
+    let train = part(Part::Train, file.array("x")?, file.labels("y")?)?;
+    let test = match (file.find("x_test")?, file.find_labels("y_test")?) {
         (Some(x), Some(y)) => Some(part(Part::Test, x, y)?),
         (None, None) => None,
         (has_x, _) => {
