@@ -95,7 +95,7 @@ impl Rule {
     pub(super) fn slots(self, shape: &[usize]) -> &'static [&'static str] {
         const ADAM: [&str; 3] = ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"];
         match self {
-            Rule::Sgd { momentum, .. } if momentum == 0.0 => &[],
+            Rule::Sgd { momentum: 0.0, .. } => &[],
             Rule::Sgd { .. } => &["momentum_buffer"],
             Rule::Adam { amsgrad, .. } | Rule::AdamW { amsgrad, .. } => &ADAM[..2 + usize::from(amsgrad)],
             Rule::RmsProp { momentum, centered, .. } => match (centered, momentum != 0.0) {
