@@ -28,6 +28,8 @@ pub use rasgo_core::{
     counters, grad, no_grad, observe, ops, peak, random, reach, settings, threads, trim_memory,
 };
 
+pub use rasgo_core::random::manual_seed;
+
 /// What most programs use.
 pub mod prelude {
     pub use crate::data::{self, Dataset, Loader, LoaderOptions, Sample};
@@ -35,7 +37,7 @@ pub mod prelude {
     pub use crate::optim::{self, Optimizer};
     pub use crate::train::{self, TrainConfig, Trainer};
     pub use crate::zoo;
-    pub use crate::{DType, Error, Result, Shape, Tensor, no_grad};
+    pub use crate::{DType, Error, Result, Shape, Tensor, manual_seed, no_grad};
 }
 
 /// The one of `names` that is nearest to a mistyped name, if one is near.

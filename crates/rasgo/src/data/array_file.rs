@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rasgo_core::{DType, Error, ErrorKind, Result, Tensor};
 
-use crate::formats::{Loaded, Npz, npy, safetensors};
+use crate::formats::{Array, Loaded, Npz, first_of, npy, safetensors};
 
 /// The names of the arrays that count.
 pub(super) const NAMES: [&str; 4] = ["x", "y", "x_test", "y_test"];
@@ -70,24 +70,48 @@ impl ArrayFile {
     /// The array of that name, if there is one.
     pub(super) fn find(&self, name: &str) -> Result<Option<Tensor>> {
         match &self.source {
-            Source::Npz(npz) => npz.array(name),
-            Source::Safetensors(loaded) => Ok(loaded.get(name).cloned()),
+            Source::Npz(npz) => npz.find(name)?,
+            Source::Safetensors(loaded) => loaded.find(name),
         }
+        .map(counted)
+        .transpose()
+    }
+
+    /// The array of labels of that name, if there is one.
+    pub(super) fn find_labels(&self, name: &str) -> Result<Option<Tensor>> {
+        self.find(name).map_err(|error| match &self.source {
+            Source::Npz(npz) if npz.texts(name).is_ok() => {
+                self.wrong(format!("{name} has texts, and labels are whole numbers")).hint(format!(
+                    "names, {name} = np.unique({name}, return_inverse=True), and save names as classes"
+                ))
+            }
+            _ => error,
+        })
+    }
+
+    /// The array of labels of that name, which must be there.
+    pub(super) fn labels(&self, name: &str) -> Result<Tensor> {
+        self.find_labels(name)?.ok_or_else(|| self.missing(name))
     }
 
     /// The array of that name, which must be there.
     pub(super) fn array(&self, name: &str) -> Result<Tensor> {
-        self.find(name)?.ok_or_else(|| {
-            let names = self.names();
-            let near = names.iter().find(|other| other.to_lowercase().starts_with(name));
-            let error = match names.is_empty() {
-                true => self.wrong("it holds no arrays".to_string()),
-                false => self.wrong(format!("there is no array {name}, but {}", names.join(", "))),
-            };
-            error.hint(match near {
-                Some(near) if !NAMES.contains(&near.as_str()) => format!("is {near} meant? Name it {name}"),
-                _ => "np.savez(\"data.npz\", x=x, y=y) writes samples (N, C, …) and labels (N)".to_string(),
-            })
+        self.find(name)?.ok_or_else(|| self.missing(name))
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        let names = self.names();
+        let near = names.iter().find(|other| other.to_lowercase().starts_with(name));
+        let error = match names.is_empty() {
+            true => self.wrong("it holds no arrays".to_string()),
+            false => {
+                let there = first_of(names.iter().copied());
+                self.wrong(format!("there is no array {name}, but {there}"))
+            }
+        };
+        error.hint(match near {
+            Some(near) if !NAMES.contains(near) => format!("is {near} meant? Name it {name}"),
+            _ => "np.savez(\"data.npz\", x=x, y=y) writes samples (N, C, …) and labels (N)".to_string(),
         })
     }
 
@@ -110,19 +134,21 @@ impl ArrayFile {
         }
     }
 
-    fn names(&self) -> Vec<String> {
+    fn names(&self) -> Vec<&str> {
         match &self.source {
-            Source::Npz(npz) => npz.names().map(String::from).collect(),
-            // A model has hundreds.
-            Source::Safetensors(loaded) => {
-                loaded.tensors.iter().take(8).map(|(name, _)| name.clone()).collect()
-            }
+            Source::Npz(npz) => npz.names().collect(),
+            Source::Safetensors(loaded) => loaded.tensors.iter().map(|(name, _)| name.as_str()).collect(),
         }
     }
 
     pub(super) fn wrong(&self, message: String) -> Error {
         Error::new(ErrorKind::Data, message).file(&self.path)
     }
+}
+
+/// The numbers of an array. Truth values count as 0 and 1, so they leave the bytes, which count as shares of 255.
+fn counted(array: Array) -> Result<Tensor> {
+    if array.is_bool { array.tensor.to_dtype(DType::I64) } else { Ok(array.tensor) }
 }
 
 /// Samples as a data set has them: bytes stay bytes, all else becomes f32 and must be finite. `name` is what to call
@@ -147,7 +173,8 @@ pub(super) fn samples_of(array: Tensor, name: &str) -> Result<Tensor> {
 }
 
 /// Reads samples without labels for a model whose input has that shape, as one tensor (N, …): an `.npy` file of one
-/// sample or a batch, or the array `x` of an `.npz` or `.safetensors` file. `None` if the file is none of these.
+/// sample or a batch, or the array `x` of an `.npz` or `.safetensors` file; types as for [`open`](super::open). `None` if the
+/// file is none of these.
 ///
 /// # Errors
 /// [`ErrorKind::Data`] for another shape, no samples, or values that are not finite; damaged files are
@@ -156,7 +183,7 @@ pub fn read_samples(path: impl AsRef<Path>, shape: &[usize]) -> Result<Option<Te
     let path = path.as_ref();
     let array = match kind_of(path) {
         None => return Ok(None),
-        Some(Kind::Npy) => npy::load(path)?,
+        Some(Kind::Npy) => counted(npy::load_array(path)?)?,
         Some(kind) => ArrayFile::open(path, kind)?.array("x")?,
     };
     let batch = match array.shape()[..] == *shape {

@@ -1,5 +1,6 @@
 //! Data sets of arrays: sequences, images and video, as `.npz` or `.safetensors`.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -14,8 +15,9 @@ use crate::formats::{Hash64, for_each_piece};
 
 /// Samples and labels of one part, in memory.
 ///
-/// Samples are (N, C, L), (N, C, H, W) or (N, C, D, H, W): bytes count as 0..1, all else is taken as it is. Labels are
-/// N whole numbers, counted from 0.
+/// Samples are (N, C, L), (N, C, H, W) or (N, C, D, H, W): bytes count as 0..1, all else is taken as it is, as float32. In
+/// memory truth values are bytes, so turn them into numbers first: `x.to_dtype(DType::F32)`. Labels are N whole numbers,
+/// counted from 0.
 ///
 /// ```
 /// use rasgo::data::{ArrayDataset, Dataset};
@@ -52,17 +54,28 @@ impl ArrayDataset {
     fn of_part(x: Tensor, y: Tensor, name: &str, part: Part) -> Result<ArrayDataset> {
         let end = if part == Part::Test { "_test" } else { "" };
         let data = |message: String| Error::new(ErrorKind::Data, message);
-        if !(3..=5).contains(&x.shape().len()) || x.shape()[1..].contains(&0) {
-            let text = format!("x{end} has the shape {}, which are no samples", x.shape());
-            return Err(data(text).hint(match x.shape().len() {
-                2 => "series of one channel are (N, 1, L): x[:, None]",
-                _ => "samples are (N, C, L), (N, C, H, W) or (N, C, D, H, W), with N and C in front",
-            }));
+        let axes = match x.shape().len() {
+            3 => ["N", "C", "L"].as_slice(),
+            4 => &["N", "C", "H", "W"],
+            5 => &["N", "C", "D", "H", "W"],
+            _ => {
+                let text = format!("x{end} has the shape {}, which are no samples", x.shape());
+                return Err(data(text).hint(match x.shape().len() {
+                    2 => "series of one channel are (N, 1, L): x[:, None]",
+                    _ => "samples are (N, C, L), (N, C, H, W) or (N, C, D, H, W), with N and C in front",
+                }));
+            }
+        };
+        if let Some(axis) = x.shape().iter().position(|&size| size == 0) {
+            let (shape, all, axis) = (x.shape(), axes.join(", "), axes[axis]);
+            let why = match axis {
+                "N" => "there are no samples",
+                _ => "samples without values are no samples",
+            };
+            let text = format!("x{end} has the shape {shape}: it is ({all}), and {axis} is 0: {why}");
+            return Err(data(text));
         }
         let count = x.shape()[0];
-        if count == 0 {
-            return Err(data(format!("x{end} has the shape {}: there are no samples", x.shape())));
-        }
         let labels = labels_of(&y, &format!("y{end}"))?;
         if labels.len() != count {
             let text = format!("x{end} has {count} samples, and y{end} has {} labels", labels.len());
@@ -89,8 +102,9 @@ impl ArrayDataset {
             ))
             .hint("labels are counted from 0"));
         }
-        if let Some(at) = (1..count).find(|&at| classes[..at].contains(&classes[at])) {
-            return Err(data(format!("two classes are called {:?}", classes[at])));
+        let mut seen = HashSet::new();
+        if let Some(twice) = classes.iter().find(|&class| !seen.insert(class)) {
+            return Err(data(format!("two classes are called {twice:?}")));
         }
         self.classes = classes;
         self.fingerprint = OnceLock::new();
@@ -134,8 +148,8 @@ pub(super) fn open(path: &Path, kind: Kind) -> Result<(ArrayDataset, Option<Arra
     let part = |part: Part, x: Tensor, y: Tensor| {
         ArrayDataset::of_part(x, y, &name, part).map_err(|error| error.file(path))
     };
-    let train = part(Part::Train, file.array("x")?, file.array("y")?)?;
-    let test = match (file.find("x_test")?, file.find("y_test")?) {
+    let train = part(Part::Train, file.array("x")?, file.labels("y")?)?;
+    let test = match (file.find("x_test")?, file.find_labels("y_test")?) {
         (Some(x), Some(y)) => Some(part(Part::Test, x, y)?),
         (None, None) => None,
         (has_x, _) => {

@@ -30,7 +30,8 @@ impl fmt::Debug for Splits {
 /// Opens a data set: `mnist`, found as [`find_mnist`] says, the path of a folder of IDX files, or of a file of arrays.
 ///
 /// A file of arrays is an `.npz` or `.safetensors` with samples `x` (N, C, L), (N, C, H, W) or (N, C, D, H, W) and labels
-/// `y` (N); it may have a test part `x_test`, `y_test`, and names of the `classes`. See
+/// `y` (N); it may have a test part `x_test`, `y_test`, and names of the `classes`. uint8 counts as 0..1; all other types,
+/// as float16, bfloat16, float64, bool and whole numbers, become float32 with the values they have. See
 /// [`ArrayDataset`](super::ArrayDataset).
 ///
 /// ```no_run

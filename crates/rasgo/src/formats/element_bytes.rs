@@ -8,6 +8,14 @@ use safetensors::Dtype;
 
 use super::float16::{from_bf16, from_f16};
 
+/// An array as a file has it.
+#[derive(Debug)]
+pub(crate) struct Array {
+    pub(crate) tensor: Tensor,
+    /// Whether its elements are truth values: in memory they are bytes as all others, 0 and 1.
+    pub(crate) is_bool: bool,
+}
+
 /// The size of a piece; a multiple of every element's.
 const PIECE: usize = 1 << 16;
 
@@ -74,7 +82,7 @@ pub(super) fn dtype_in_file(dtype: DType) -> Option<Dtype> {
 /// Reads the values of a tensor whose elements lie in the file as `dtype`, one for which [`dtype_of`] has an answer.
 ///
 /// # Errors
-/// `InvalidData` for a `U64` that no i64 holds; whatever reading meets.
+/// `InvalidData` for a `U64` that no i64 holds, and a `BOOL` other than 0 and 1; whatever reading meets.
 pub(super) fn read_tensor(
     file: &mut impl Read,
     dtype: Dtype,
@@ -82,7 +90,7 @@ pub(super) fn read_tensor(
     shape: &[usize],
 ) -> io::Result<Tensor> {
     let shape: Shape = shape.iter().copied().collect();
-    let mut too_large = None;
+    let (mut too_large, mut untrue) = (None, None);
     let tensor = match dtype {
         Dtype::F32 => decode(file, order, shape, f32::from_le_bytes),
         Dtype::F16 => decode(file, order, shape, |bytes| from_f16(u16::from_le_bytes(bytes))),
@@ -101,15 +109,20 @@ pub(super) fn read_tensor(
         }),
         Dtype::U32 => decode(file, order, shape, |bytes| i64::from(u32::from_le_bytes(bytes))),
         Dtype::U16 => decode(file, order, shape, |bytes| i64::from(u16::from_le_bytes(bytes))),
-        Dtype::U8 | Dtype::BOOL => decode(file, order, shape, u8::from_le_bytes),
+        Dtype::U8 => decode(file, order, shape, u8::from_le_bytes),
+        Dtype::BOOL => decode(file, order, shape, |[byte]| {
+            if byte > 1 {
+                untrue.get_or_insert(byte);
+            }
+            byte
+        }),
         _ => Err(io::Error::from(io::ErrorKind::Unsupported)),
     }?;
-    match too_large {
-        Some(value) => {
-            let text = format!("it holds {value}, and whole numbers are read up to {}", i64::MAX);
-            Err(io::Error::new(io::ErrorKind::InvalidData, text))
-        }
-        None => Ok(tensor),
+    let wrong = |text: String| Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    match (too_large, untrue) {
+        (Some(value), _) => wrong(format!("it holds {value}, and whole numbers are read up to {}", i64::MAX)),
+        (_, Some(byte)) => wrong(format!("it holds the truth value {byte}, and they are 0 and 1")),
+        _ => Ok(tensor),
     }
 }
 

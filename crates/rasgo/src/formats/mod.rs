@@ -36,6 +36,6 @@ pub use npz::Npz;
 pub use png_file::{png_bytes, write_png};
 pub use safetensors::{Loaded, weights_hash};
 
-pub(crate) use element_bytes::for_each_piece;
-pub(crate) use read::{open_file, read_whole};
+pub(crate) use element_bytes::{Array, for_each_piece};
+pub(crate) use read::{first_of, open_file, read_whole};
 pub(crate) use sniff::looks_like;

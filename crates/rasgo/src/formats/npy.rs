@@ -7,19 +7,24 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use rasgo_core::{DType, Element, Error, ErrorKind, Result, Tensor};
+use safetensors::Dtype;
 
-use super::element_bytes::{ByteOrder, dtype_in_file, for_each_piece, read_tensor};
+use super::element_bytes::{Array, ByteOrder, dtype_in_file, for_each_piece, read_tensor};
 use super::npy_header::{self, Elements, Header};
 use super::{Disk, open_file};
 
-/// Reads an array. `f2` becomes f32, integers other than `u1` i64, `b1` u8: all without loss; both byte orders and both
-/// orders of the axes are read.
+/// Reads an array. `f2` becomes f32, integers other than `u1` i64, `b1` u8 of 0 and 1: no value changes, and what is lost is
+/// that they were truth values. Both byte orders and both orders of the axes are read.
 ///
 /// # Errors
 /// [`ErrorKind::Format`] if the file is empty, truncated, something else, has a header that contradicts itself or the
 /// length of the file, or elements that are no numbers; [`ErrorKind::Io`]. Nothing larger than the file is allocated.
 pub fn load(path: impl AsRef<Path>) -> Result<Tensor> {
-    let path = path.as_ref();
+    Ok(load_array(path.as_ref())?.tensor)
+}
+
+/// As [`load`], with what the tensor does not tell.
+pub(crate) fn load_array(path: &Path) -> Result<Array> {
     let (file, length) = open_file(path)?;
     read(&mut BufReader::with_capacity(1 << 16, file), length, &|message| {
         Error::format(path, format!("is no valid array: {message}"))
@@ -55,25 +60,27 @@ pub fn save(disk: &Disk, path: impl AsRef<Path>, tensor: &Tensor) -> Result<()> 
 }
 
 /// Reads an array of numbers that fills `length` bytes. `wrong` makes an error of what is wrong.
-pub(super) fn read(mut file: &mut dyn Read, length: u64, wrong: &dyn Fn(String) -> Error) -> Result<Tensor> {
+pub(super) fn read(mut file: &mut dyn Read, length: u64, wrong: &dyn Fn(String) -> Error) -> Result<Array> {
     let header = npy_header::read(&mut file, length).map_err(wrong)?;
     let Elements::Numbers(dtype) = header.elements else {
         return Err(wrong("its elements are texts, and numbers are needed".to_string()));
     };
+    let is_bool = dtype == Dtype::BOOL;
     let mut values = |shape: &[usize]| {
         read_tensor(&mut file, dtype, header.order, shape).map_err(|error| wrong(read_error(&error)))
     };
     if !header.fortran {
-        return values(&header.shape);
+        return Ok(Array { tensor: values(&header.shape)?, is_bool });
     }
     let reversed: Vec<usize> = header.shape.iter().rev().copied().collect();
     let tensor = values(&reversed)?;
-    match tensor.dtype() {
+    let tensor = match tensor.dtype() {
         DType::F32 => row_major::<f32>(&tensor, &header),
         DType::F64 => row_major::<f64>(&tensor, &header),
         DType::I64 => row_major::<i64>(&tensor, &header),
         _ => row_major::<u8>(&tensor, &header),
-    }
+    }?;
+    Ok(Array { tensor, is_bool })
 }
 
 /// Reads a list of texts that fills `length` bytes.

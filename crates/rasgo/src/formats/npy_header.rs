@@ -238,10 +238,14 @@ fn elements_of(descr: &str) -> Result<(Elements, ByteOrder), String> {
     let mut characters = descr.chars();
     let (order, kind, size) = (characters.next(), characters.next(), characters.as_str());
     match kind {
-        Some('O') => return refused("Python objects, which only unpickling could read: save numbers"),
+        Some('O') => {
+            return refused(
+                "Python objects, which only unpickling could read: save numbers, or texts as str, x.astype(str)",
+            );
+        }
         Some('c') => return refused("complex numbers: save real and imaginary part as two arrays"),
         Some('M' | 'm') => return refused("times: save them as numbers"),
-        Some('S' | 'a') => return refused("byte strings: save texts as str, or numbers"),
+        Some('S' | 'a') => return refused("byte strings: save texts as str, x.astype(str), or numbers"),
         Some('V') => return refused("raw bytes or structured: save each field as an array of its own"),
         _ => {}
     }

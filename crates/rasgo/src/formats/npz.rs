@@ -1,5 +1,6 @@
 //! Named arrays in one file: NumPy's `.npz`, a ZIP archive of `.npy` files.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -8,7 +9,8 @@ use flate2::bufread::DeflateDecoder;
 use rasgo_core::{Error, Result, Tensor};
 use rawzip::{CompressionMethod, FileReader, RECOMMENDED_BUFFER_SIZE, ZipArchive, ZipArchiveEntryWayfinder};
 
-use super::{looks_like, npy, open_file};
+use super::element_bytes::Array;
+use super::{first_of, looks_like, npy, open_file};
 
 /// Deflate stores 258 bytes in two bits at best; what announces more is no honest file.
 const MOST_RATIO: u64 = 1032;
@@ -21,6 +23,8 @@ pub struct Npz {
     path: PathBuf,
     archive: ZipArchive<FileReader>,
     arrays: Vec<Entry>,
+    /// Where in `arrays` a name is.
+    places: HashMap<String, usize>,
 }
 
 struct Entry {
@@ -53,13 +57,13 @@ impl Npz {
         };
         let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
         let archive = ZipArchive::from_file(file, &mut buffer).map_err(wrong)?;
-        let (mut arrays, mut packed): (Vec<Entry>, u64) = (Vec::new(), 0);
+        let (mut arrays, mut places, mut packed) = (Vec::new(), HashMap::new(), 0u64);
         let mut entries = archive.entries(&mut buffer);
         while let Some(entry) = entries.next_entry().map_err(wrong)? {
             let name = String::from_utf8_lossy(entry.file_path().as_bytes()).into_owned();
             // As NumPy, which takes other files of an archive for no arrays.
             let Some(name) = name.strip_suffix(".npy") else { continue };
-            if arrays.iter().any(|other| other.name == name) {
+            if places.insert(name.to_string(), arrays.len()).is_some() {
                 return Err(Error::format(path, format!("has two arrays of the name {name:?}")));
             }
             packed = packed.saturating_add(entry.compressed_size_hint());
@@ -79,7 +83,7 @@ impl Npz {
             )
             .hint("the file is truncated, or its arrays overlap"));
         }
-        Ok(Npz { path: path.to_path_buf(), archive, arrays })
+        Ok(Npz { path: path.to_path_buf(), archive, arrays, places })
     }
 
     /// The names of the arrays, in the order of the file.
@@ -92,6 +96,11 @@ impl Npz {
     /// # Errors
     /// [`ErrorKind::Format`](rasgo_core::ErrorKind::Format) if it is damaged, encrypted, packed by something else than deflate, or no array of numbers.
     pub fn array(&self, name: &str) -> Result<Option<Tensor>> {
+        Ok(self.find(name)?.map(|array| array.tensor))
+    }
+
+    /// As [`array`](Npz::array), with what the tensor does not tell.
+    pub(crate) fn find(&self, name: &str) -> Result<Option<Array>> {
         self.read(name, |file, size, wrong| npy::read(file, size, wrong))
     }
 
@@ -108,7 +117,7 @@ impl Npz {
         name: &str,
         take: impl Fn(&mut dyn Read, u64, &dyn Fn(String) -> Error) -> Result<T>,
     ) -> Result<Option<T>> {
-        let Some(entry) = self.arrays.iter().find(|array| array.name == name) else { return Ok(None) };
+        let Some(entry) = self.places.get(name).map(|&at| &self.arrays[at]) else { return Ok(None) };
         let wrong =
             |message: String| Error::format(&self.path, format!("{name} is no valid array: {message}"));
         if entry.encrypted {
@@ -146,6 +155,6 @@ impl Npz {
 
 impl fmt::Debug for Npz {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Npz({}: {})", self.path.display(), self.names().collect::<Vec<_>>().join(", "))
+        write!(f, "Npz({}: {})", self.path.display(), first_of(self.names()))
     }
 }

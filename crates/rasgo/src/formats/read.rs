@@ -22,6 +22,17 @@ pub(crate) fn open_file(path: &Path) -> Result<(File, u64)> {
     Ok((file, about.len()))
 }
 
+/// The first eight of a file's names, for a message, and how many more there are.
+pub(crate) fn first_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let mut names = names.into_iter();
+    let mut text = names.by_ref().take(8).collect::<Vec<_>>().join(", ");
+    match names.count() {
+        0 => {}
+        more => text.push_str(&format!(" and {more} more")),
+    }
+    text
+}
+
 /// Reads a file of at most `limit` bytes.
 pub(crate) fn read_whole(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let (file, length) = open_file(path)?;

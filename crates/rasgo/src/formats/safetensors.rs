@@ -3,13 +3,14 @@
 //! The format: [safetensors](https://github.com/huggingface/safetensors). The same tensors and metadata give the
 //! same bytes, whatever order they are passed in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader};
 use std::path::Path;
 
 use rasgo_core::{Error, Result, Tensor};
+use safetensors::Dtype;
 
-use super::element_bytes::{ByteOrder, for_each_piece, read_tensor};
+use super::element_bytes::{Array, ByteOrder, for_each_piece, read_tensor};
 use super::{Disk, Hash64, open_file, safetensors_header};
 
 /// What [`load`] has read.
@@ -19,6 +20,8 @@ pub struct Loaded {
     pub tensors: Vec<(String, Tensor)>,
     /// The texts that stand beside them.
     pub metadata: BTreeMap<String, String>,
+    /// The names of those whose elements were truth values.
+    bools: BTreeSet<String>,
 }
 
 impl Loaded {
@@ -26,6 +29,12 @@ impl Loaded {
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         let at = self.tensors.binary_search_by(|(other, _)| other.as_str().cmp(name)).ok()?;
         Some(&self.tensors[at].1)
+    }
+
+    /// The tensor of that name, with what it does not tell.
+    pub(crate) fn find(&self, name: &str) -> Option<Array> {
+        let tensor = self.get(name)?.clone();
+        Some(Array { tensor, is_bool: self.bools.contains(name) })
     }
 }
 
@@ -66,7 +75,8 @@ pub fn save(
     })
 }
 
-/// Reads a file of tensors. `F16` and `BF16` become f32, other integers i64, `BOOL` u8: all without loss.
+/// Reads a file of tensors. `F16` and `BF16` become f32, other integers i64, `BOOL` u8 of 0 and 1: no value changes, and what
+/// is lost is that they were truth values.
 ///
 /// # Errors
 /// [`ErrorKind::Format`](rasgo_core::ErrorKind::Format) if the file is empty, truncated, something else, or has a
@@ -78,6 +88,7 @@ pub fn load(path: impl AsRef<Path>) -> Result<Loaded> {
     let mut file = BufReader::with_capacity(1 << 16, file);
     let header = safetensors_header::read(&mut file, length, path)?;
     let mut tensors = Vec::with_capacity(header.tensors.len());
+    let mut bools = BTreeSet::new();
     for (name, info) in header.tensors {
         let tensor =
             read_tensor(&mut file, info.dtype, ByteOrder::Little, &info.shape).map_err(|source| {
@@ -87,10 +98,13 @@ pub fn load(path: impl AsRef<Path>) -> Result<Loaded> {
                 }
                 .layer(&name)
             })?;
+        if info.dtype == Dtype::BOOL {
+            bools.insert(name.clone());
+        }
         tensors.push((name, tensor));
     }
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(Loaded { tensors, metadata: header.metadata })
+    Ok(Loaded { tensors, metadata: header.metadata, bools })
 }
 
 /// The hash of weights, 16 hexadecimal digits: [`Hash64`] over the number of tensors and, sorted by name, the name,

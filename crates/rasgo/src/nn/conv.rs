@@ -26,6 +26,18 @@ impl<const D: usize> From<usize> for Padding<D> {
     }
 }
 
+impl From<(usize, usize)> for Padding<2> {
+    fn from(values: (usize, usize)) -> Self {
+        Padding::Each(values.into())
+    }
+}
+
+impl From<(usize, usize, usize)> for Padding<3> {
+    fn from(values: (usize, usize, usize)) -> Self {
+        Padding::Each(values.into())
+    }
+}
+
 impl<const D: usize> From<[usize; D]> for Padding<D> {
     fn from(values: [usize; D]) -> Self {
         Padding::Each(values.into())
@@ -45,8 +57,10 @@ impl<const D: usize> From<[(usize, usize); D]> for Padding<D> {
 ///
 /// ```
 /// use rasgo::prelude::*;
-/// let conv = nn::Conv2d::new(3, 16, [5, 3]).stride([2, 1]).padding([2, 1]).bias(false);
+/// let conv = nn::Conv2d::new(3, 16, (5, 3)).stride((2, 1)).padding((2, 1)).bias(false);
 /// assert_eq!(**conv.forward(Tensor::rand([1, 3, 32, 20]))?.shape(), [1, 16, 16, 20]);
+/// let conv = nn::Conv3d::new(1, 4, (3, 5, 5)).padding((1, 2, 2));
+/// assert_eq!(**conv.forward(Tensor::rand([1, 1, 6, 8, 8]))?.shape(), [1, 4, 6, 8, 8]);
 /// # Ok::<(), rasgo::Error>(())
 /// ```
 #[derive(Clone, Debug, Module)]

@@ -1,11 +1,13 @@
 //! What computes.
 
 use std::fmt::Debug;
+use std::path::Path;
 
 use rasgo_core::ops::PoolAfter;
 use rasgo_core::{Error, Result, Tensor};
 
 use super::visit::{Item, ItemMut, Visitable, walk, walk_mut};
+use crate::formats::{Disk, first_of, safetensors};
 
 /// A layer or model: `forward`, and fields that can be walked.
 ///
@@ -152,13 +154,55 @@ pub trait ModuleExt: Visitable {
     /// Sets every tensor from a `state_dict`, rasgo's or PyTorch's.
     ///
     /// # Errors
-    /// If a name is missing or unexpected, or a shape differs: all of them are listed with their shapes, and nothing
-    /// is changed.
+    /// If a name is missing or unexpected, or a shape differs: they are listed with their shapes, of the unexpected the
+    /// first eight, and nothing is changed.
     fn load_state_dict(&mut self, tensors: &[(String, Tensor)]) -> Result<()>
     where
         Self: Sized,
     {
-        load(self, tensors)
+        set_all(self, tensors)
+    }
+
+    /// Writes the [`state_dict`](ModuleExt::state_dict) to a `.safetensors` file, whole or not at all. It holds no
+    /// architecture: [`load`](ModuleExt::load) takes it into a model that is made the same way, here or in PyTorch.
+    ///
+    /// ```
+    /// use rasgo::prelude::*;
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("net.safetensors");
+    /// let make = || nn::Sequential::new().add(nn::Conv2d::new(1, 4, 3)).add(nn::BatchNorm2d::new(4));
+    /// let net = make();
+    /// net.save(&path)?;
+    ///
+    /// let mut again = make();
+    /// again.load(&path)?;
+    /// again.eval();
+    /// # Ok::<(), rasgo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](rasgo_core::ErrorKind::Io), naming the file.
+    fn save(&self, path: impl AsRef<Path>) -> Result<()>
+    where
+        Self: Sized,
+    {
+        // What other programs look for before they read the names as PyTorch's.
+        let metadata = [("format".to_string(), "pt".to_string())].into();
+        safetensors::save(&Disk::default(), path, &self.state_dict(), &metadata)
+    }
+
+    /// Sets every tensor from a file that [`save`](ModuleExt::save), PyTorch or `rasgo train` wrote. The layers stay in
+    /// training or evaluation, as they are.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or as [`load_state_dict`](ModuleExt::load_state_dict), naming the file; nothing is changed.
+    fn load(&mut self, path: impl AsRef<Path>) -> Result<()>
+    where
+        Self: Sized,
+    {
+        let path = path.as_ref();
+        let loaded = safetensors::load(path)?;
+        set_all(self, &loaded.tensors).map_err(|error| error.file(path))
     }
 }
 
@@ -172,7 +216,7 @@ fn set_training(module: &mut dyn Visitable, training: bool) {
     });
 }
 
-fn load(module: &mut dyn Visitable, tensors: &[(String, Tensor)]) -> Result<()> {
+fn set_all(module: &mut dyn Visitable, tensors: &[(String, Tensor)]) -> Result<()> {
     let given: std::collections::BTreeMap<&str, &Tensor> =
         tensors.iter().map(|(n, t)| (n.as_str(), t)).collect();
     let mut wanted = std::collections::BTreeSet::new();
@@ -200,7 +244,8 @@ fn load(module: &mut dyn Visitable, tensors: &[(String, Tensor)]) -> Result<()> 
         problems.push(format!("missing: {}", missing.join(", ")));
     }
     if !unexpected.is_empty() {
-        problems.push(format!("unexpected: {}", unexpected.join(", ")));
+        // As many as the file has, which may be no model's.
+        problems.push(format!("unexpected: {}", first_of(unexpected.iter().map(String::as_str))));
     }
     if !mismatched.is_empty() {
         problems.push(format!("of another shape: {}", mismatched.join(", ")));
@@ -226,4 +271,61 @@ fn load(module: &mut dyn Visitable, tensors: &[(String, Tensor)]) -> Result<()> 
         }
     });
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::{BatchNorm2d, Conv2d, Linear, Sequential};
+
+    fn net(channels: usize) -> Sequential {
+        Sequential::new().add(Conv2d::new(1, channels, 3)).add(BatchNorm2d::new(channels))
+    }
+
+    #[test]
+    fn a_model_of_ones_own_is_saved_and_loaded_to_the_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("net.safetensors");
+        let x = Tensor::rand([2, 1, 5, 5]);
+        let mut first = net(4);
+        // The statistics are saved with the weights.
+        first.forward(x.clone()).unwrap();
+        first.save(&path).unwrap();
+        let mut second = net(4);
+        second.load(&path).unwrap();
+        first.eval();
+        second.eval();
+        let values = |net: &Sequential| net.forward(x.clone()).unwrap().to_vec::<f32>().unwrap();
+        assert_eq!(values(&first), values(&second));
+    }
+
+    #[test]
+    fn a_file_of_another_model_is_refused_by_name_and_shape_and_nothing_is_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("net.safetensors");
+        net(4).save(&path).unwrap();
+        let mut other = net(5).add(Linear::new(3, 2));
+        let before = crate::formats::weights_hash(&other.state_dict()).unwrap();
+        let error = other.load(&path).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("0.weight is [4, 1, 3, 3] in the file and [5, 1, 3, 3] in the model"),
+            "{text}"
+        );
+        assert!(text.contains("missing: 2.weight [2, 3], 2.bias [2]"), "{text}");
+        assert_eq!(error.path(), Some(&*path));
+        let error = Linear::new(3, 2).load(&path).unwrap_err();
+        assert!(error.to_string().contains("unexpected: 0.bias [4], 0.weight"), "{error}");
+        let error = other.load(folder.path().join("none.safetensors")).unwrap_err();
+        assert!(error.to_string().contains("none.safetensors"), "{error}");
+        assert_eq!(crate::formats::weights_hash(&other.state_dict()).unwrap(), before);
+    }
+
+    #[test]
+    fn the_error_of_a_file_with_very_many_names_is_short() {
+        let many: Vec<(String, Tensor)> =
+            (0..9_999).map(|i| (format!("t{i}"), Tensor::scalar(0u8))).collect();
+        let error = Linear::new(3, 2).load_state_dict(&many).unwrap_err().to_string();
+        assert!(error.contains("and 9991 more") && error.len() < 500, "{error}");
+    }
 }

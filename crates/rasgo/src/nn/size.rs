@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use rasgo_core::{Error, Result, Tensor};
 
-/// A value for each of `D` spatial axes; a single number stands for all of them.
+/// A value for each of `D` spatial axes, as an array or tuple; a single number stands for all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size<const D: usize>(pub [usize; D]);
 
@@ -20,6 +20,18 @@ impl<const D: usize> From<[usize; D]> for Size<D> {
     }
 }
 
+impl From<(usize, usize)> for Size<2> {
+    fn from(values: (usize, usize)) -> Self {
+        Size(values.into())
+    }
+}
+
+impl From<(usize, usize, usize)> for Size<3> {
+    fn from(values: (usize, usize, usize)) -> Self {
+        Size(values.into())
+    }
+}
+
 impl<const D: usize> Size<D> {
     /// The values as the last of three axes, the missing ones filled.
     pub(crate) fn on_three_axes(self, fill: usize) -> [usize; 3] {
@@ -30,6 +42,14 @@ impl<const D: usize> Size<D> {
 }
 
 /// The size that an adaptive pooling makes of each of `D` spatial axes; `None` keeps the input's.
+///
+/// ```
+/// use rasgo::prelude::*;
+/// let x = Tensor::rand([1, 2, 9, 12]);
+/// assert_eq!(**nn::AdaptiveAvgPool2d::new((3, 4)).forward(x.clone())?.shape(), [1, 2, 3, 4]);
+/// assert_eq!(**nn::AdaptiveAvgPool2d::new((None, Some(4))).forward(x)?.shape(), [1, 2, 9, 4]);
+/// # Ok::<(), rasgo::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdaptiveSize<const D: usize>(pub [Option<usize>; D]);
 
@@ -48,6 +68,30 @@ impl<const D: usize> From<[usize; D]> for AdaptiveSize<D> {
 impl<const D: usize> From<[Option<usize>; D]> for AdaptiveSize<D> {
     fn from(values: [Option<usize>; D]) -> Self {
         AdaptiveSize(values)
+    }
+}
+
+impl From<(usize, usize)> for AdaptiveSize<2> {
+    fn from(values: (usize, usize)) -> Self {
+        <[usize; 2]>::from(values).into()
+    }
+}
+
+impl From<(usize, usize, usize)> for AdaptiveSize<3> {
+    fn from(values: (usize, usize, usize)) -> Self {
+        <[usize; 3]>::from(values).into()
+    }
+}
+
+impl From<(Option<usize>, Option<usize>)> for AdaptiveSize<2> {
+    fn from(values: (Option<usize>, Option<usize>)) -> Self {
+        AdaptiveSize(values.into())
+    }
+}
+
+impl From<(Option<usize>, Option<usize>, Option<usize>)> for AdaptiveSize<3> {
+    fn from(values: (Option<usize>, Option<usize>, Option<usize>)) -> Self {
+        AdaptiveSize(values.into())
     }
 }
 

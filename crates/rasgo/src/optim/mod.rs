@@ -6,9 +6,11 @@ mod schedule;
 pub use rule::Rule;
 pub use schedule::Schedule;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rasgo_core::{DType, Error, ErrorKind, Gradients, Result, Shape, Tensor};
 
-use crate::nn::{ItemMut, Visitable, walk_mut};
+use crate::nn::{Item, ItemMut, Parameter, Visitable, walk, walk_mut};
 use rule::Update;
 
 /// Options of some of the parameters.
@@ -43,14 +45,23 @@ pub struct Optimizer {
     weight_decay: f64,
     group: Option<GroupOf>,
     steps: u64,
-    /// Running means by parameter, in the order of the walk.
-    slots: Vec<(String, Vec<Tensor>)>,
+    /// By the path of the parameter, so that a layer more or less leaves the others theirs.
+    kept: BTreeMap<String, Kept>,
+}
+
+/// What is kept of a parameter.
+#[derive(Default)]
+struct Kept {
+    /// The steps that it has made, fewer than the optimiser's where it was frozen or came late.
+    steps: u64,
+    /// Its running means.
+    slots: Vec<Tensor>,
 }
 
 impl Optimizer {
     /// An optimiser with that rule.
     pub fn new(rule: Rule, lr: f64) -> Self {
-        Optimizer { rule, lr, weight_decay: 0.0, group: None, steps: 0, slots: Vec::new() }
+        Optimizer { rule, lr, weight_decay: 0.0, group: None, steps: 0, kept: BTreeMap::new() }
     }
 
     /// Stochastic gradient descent.
@@ -83,7 +94,7 @@ impl Optimizer {
     /// The momentum of SGD, RMSprop or Muon.
     ///
     /// # Errors
-    /// If the rule has none.
+    /// If the rule has none, or [cannot use](Rule::check) this one.
     pub fn momentum(mut self, value: f64) -> Result<Self> {
         match &mut self.rule {
             Rule::Sgd { momentum, .. } | Rule::RmsProp { momentum, .. } | Rule::Muon { momentum, .. } => {
@@ -95,6 +106,7 @@ impl Optimizer {
                 );
             }
         }
+        self.rule.check()?;
         Ok(self)
     }
 
@@ -120,68 +132,176 @@ impl Optimizer {
         self.lr = lr;
     }
 
-    /// One step: every parameter that has a gradient moves.
-    pub fn step(&mut self, model: &mut dyn Visitable, mut grads: Gradients) -> Result<()> {
-        self.steps += 1;
-        let mut result = Ok(());
-        let mut index = 0;
-        walk_mut(model, |path, item| {
-            let ItemMut::Parameter(parameter) = item else { return };
-            let position = index;
-            index += 1;
+    /// The options of a parameter.
+    fn group_of(&self, path: &str, shape: &[usize]) -> Group {
+        let own = self.group.as_ref().and_then(|of| of(path, shape));
+        own.unwrap_or(Group { lr_scale: 1.0, weight_decay: self.weight_decay })
+    }
+
+    /// Whether a step can be made.
+    fn check(&self, model: &dyn Visitable, grads: &Gradients) -> Result<()> {
+        self.rule.check()?;
+        option("lr", self.lr)?;
+        option("weight_decay", self.weight_decay)?;
+        let (mut result, mut new) = (Ok(()), BTreeSet::new());
+        walk(model, |path, item| {
+            let Item::Parameter(parameter) = item else { return };
             if result.is_err() || parameter.is_frozen() {
                 return;
             }
-            let Some(grad) = grads.remove(&parameter.tensor()) else { return };
-            if self.slots.len() <= position {
-                self.slots.resize_with(position + 1, Default::default);
+            let Some(grad) = grads.get(&parameter.tensor()) else { return };
+            result = match self.kept.get(path) {
+                Some(kept) => kept.check(path, parameter.shape()),
+                None if new.insert(path.to_string()) => Ok(()),
+                None => Err(Error::new(ErrorKind::State, format!("two parameters have the path {path:?}"))
+                    .hint("give each field a name of its own where the model is visited")),
             }
-            let (name, slots) = &mut self.slots[position];
-            if name.is_empty() {
-                *name = path.to_string();
-            }
-            let group = self.group.as_ref().and_then(|of| of(path, parameter.shape()));
-            let group = group.unwrap_or(Group { lr_scale: 1.0, weight_decay: self.weight_decay });
-            let (lr, decay) = (self.lr * group.lr_scale, group.weight_decay);
-            let update = Update { rule: self.rule, lr, decay, step: self.steps };
-            result = update.apply(slots, &grad.to_plain(), parameter);
+            .and_then(|()| self.check_one(path, parameter, grad));
         });
         result
     }
 
-    /// The running means, by name, for a checkpoint.
-    pub fn state(&self) -> Vec<(String, Tensor)> {
-        let mut state = vec![("steps".to_string(), Tensor::scalar(self.steps as i64))];
-        for (name, slots) in &self.slots {
-            for (i, slot) in slots.iter().enumerate() {
-                state.push((format!("{name}/{i}"), slot.clone()));
+    fn check_one(&self, path: &str, parameter: &Parameter, grad: &Tensor) -> Result<()> {
+        let Group { lr_scale, weight_decay } = self.group_of(path, parameter.shape());
+        option("lr_scale", lr_scale)
+            .and_then(|()| option("lr times lr_scale", self.lr * lr_scale))
+            .and_then(|()| option("weight_decay", weight_decay))
+            .map_err(|error| error.layer(path))?;
+        if grad.shape() != parameter.shape() || grad.dtype() != DType::F32 {
+            let (is, of) = (grad.dtype(), grad.shape());
+            let text = format!("a gradient of {is} and shape {of} for float32 of {}", parameter.shape());
+            return Err(Error::new(ErrorKind::State, text).layer(path));
+        }
+        Ok(())
+    }
+
+    /// One step: every parameter that has a gradient moves. Means belong to the path of a parameter.
+    ///
+    /// # Errors
+    /// Before anything moves: [`ErrorKind::Argument`] if an option has a value that cannot be used;
+    /// [`ErrorKind::State`] if the model is not the one of the steps before, as the means of a path have another shape, or if
+    /// a gradient is not like its parameter.
+    pub fn step(&mut self, model: &mut dyn Visitable, mut grads: Gradients) -> Result<()> {
+        self.check(model, &grads)?;
+        self.steps += 1;
+        let mut result = Ok(());
+        walk_mut(model, |path, item| {
+            let ItemMut::Parameter(parameter) = item else { return };
+            if result.is_err() || parameter.is_frozen() {
+                return;
             }
+            let Some(grad) = grads.remove(&parameter.tensor()) else { return };
+            let group = self.group_of(path, parameter.shape());
+            let kept = self.kept.entry(path.to_string()).or_default();
+            let (lr, decay) = (self.lr * group.lr_scale, group.weight_decay);
+            kept.steps += 1;
+            let update = Update { rule: self.rule, lr, decay, step: kept.steps };
+            result = update.apply(&mut kept.slots, &grad.to_plain(), parameter);
+        });
+        result
+    }
+
+    /// What is kept, by name, for a checkpoint: `rule`, a text in bytes, `steps`, and of each parameter that has moved
+    /// `path/steps` and its means under PyTorch's names, as `path/exp_avg`.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        let rule = self.rule.name().as_bytes();
+        let mut state = vec![
+            ("steps".to_string(), Tensor::scalar(self.steps as i64)),
+            ("rule".to_string(), Tensor::from_fn([rule.len()], |text: &mut [u8]| text.copy_from_slice(rule))),
+        ];
+        for (path, kept) in self.kept.iter().filter(|(_, kept)| !kept.slots.is_empty()) {
+            state.push((format!("{path}/steps"), Tensor::scalar(kept.steps as i64)));
+            let names = self.rule.slots(kept.slots[0].shape());
+            state
+                .extend(names.iter().zip(&kept.slots).map(|(n, slot)| (format!("{path}/{n}"), slot.clone())));
         }
         state
     }
 
-    /// Takes the running means of a checkpoint, for a model whose parameters have these paths and shapes.
+    /// Takes what a checkpoint holds, for a model whose parameters have these paths and shapes.
     ///
     /// # Errors
-    /// If they are not those of this rule and these parameters; nothing is changed.
+    /// [`ErrorKind::Format`] if it is not of this rule and these parameters, whether something is missing, of another shape,
+    /// or of neither; nothing is changed.
     pub fn load_state(&mut self, parameters: &[(String, Shape)], state: &[(String, Tensor)]) -> Result<()> {
-        let find = |name: &str| state.iter().find(|(own, _)| own == name).map(|(_, tensor)| tensor);
+        let wrong = |text: String| Error::new(ErrorKind::Format, text);
+        let mut entries: BTreeMap<&str, &Tensor> = state.iter().map(|(n, t)| (n.as_str(), t)).collect();
+        let count = |name: &str, tensor: &Tensor| {
+            let number = tensor.item::<i64>().ok().and_then(|number| u64::try_from(number).ok());
+            number.ok_or_else(|| {
+                let values = tensor.to_f64_vec().unwrap_or_default();
+                wrong(format!("{name} of the checkpoint is {values:?}, and no number of steps"))
+            })
+        };
         let steps =
-            find("steps").ok_or_else(|| Error::new(ErrorKind::Format, "a checkpoint without its steps"))?;
-        let steps = steps.item::<i64>()?.unsigned_abs();
-        let mut all = Vec::new();
-        for (path, shape) in parameters {
-            let slots: Vec<Tensor> =
-                (0..3).map_while(|i| find(&format!("{path}/{i}"))).map(Tensor::deep_copy).collect();
-            let fits = |slot: &Tensor| slot.dtype() == DType::F32 && slot.shape() == shape;
-            if !slots.iter().all(fits) || !(slots.is_empty() || slots.len() == self.rule.slots(shape)) {
-                let text = format!("the checkpoint's means of {path} are not this optimiser's");
-                return Err(Error::new(ErrorKind::Format, text));
+            entries.remove("steps").ok_or_else(|| wrong("a checkpoint without its steps".to_string()))?;
+        let steps = count("steps", steps)?;
+        // Before a state told its rule, means had numbers for names, and all parameters one count.
+        let rule = entries.remove("rule");
+        if let Some(rule) = rule {
+            let rule = String::from_utf8(rule.to_vec().unwrap_or_default()).unwrap_or_default();
+            if rule != self.rule.name() {
+                let text = format!("the checkpoint is of {rule}, and this optimiser is {}", self.rule.name());
+                return Err(wrong(text).hint("make the optimiser that it was saved from"));
             }
-            all.push((path.clone(), slots));
         }
-        (self.steps, self.slots) = (steps, all);
+        let mut all = BTreeMap::new();
+        for (path, shape) in parameters {
+            let names = self.rule.slots(shape).iter().enumerate();
+            let names = names
+                .map(|(i, n)| if rule.is_some() { format!("{path}/{n}") } else { format!("{path}/{i}") });
+            let found: Vec<(String, Option<&Tensor>)> =
+                names.map(|name| (name.clone(), entries.remove(name.as_str()))).collect();
+            if found.iter().all(|(_, slot)| slot.is_none()) {
+                continue;
+            }
+            let own = format!("{path}/steps");
+            let steps = match entries.remove(own.as_str()) {
+                Some(number) => count(&own, number)?,
+                None if rule.is_none() => steps,
+                None => return Err(wrong(format!("the checkpoint has means of {path} and no {own}"))),
+            };
+            let mut slots = Vec::new();
+            for (name, slot) in found {
+                let slot = slot.ok_or_else(|| wrong(format!("the checkpoint has no {name}")))?;
+                if slot.dtype() != DType::F32 || slot.shape() != shape {
+                    let (is, of) = (slot.dtype(), slot.shape());
+                    let text = format!(
+                        "{name} of the checkpoint is {is} of {of}, and the parameter float32 of {shape}"
+                    );
+                    return Err(wrong(text));
+                }
+                slots.push(slot.deep_copy());
+            }
+            all.insert(path.clone(), Kept { steps, slots });
+        }
+        if let Some(name) = entries.keys().next() {
+            let text = match entries.len() - 1 {
+                0 => format!("the checkpoint has {name}"),
+                more => format!("the checkpoint has {name} and {more} more"),
+            };
+            return Err(wrong(format!("{text}, of no parameter of this model under {:?}", self.rule)));
+        }
+        (self.steps, self.kept) = (steps, all);
         Ok(())
+    }
+}
+
+impl Kept {
+    /// Refuses a parameter of another shape than these means are of.
+    fn check(&self, path: &str, shape: &Shape) -> Result<()> {
+        match self.slots.iter().find(|slot| slot.shape() != shape) {
+            Some(slot) => {
+                let text = format!(
+                    "the parameter has the shape {shape}, and its means here are of {}",
+                    slot.shape()
+                );
+                Err(Error::new(ErrorKind::State, text)
+                    .layer(path)
+                    .hint("an optimiser belongs to one model: make a new one for another"))
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -191,8 +311,22 @@ impl std::fmt::Debug for Optimizer {
     }
 }
 
+/// Refuses a number that is no finite one of 0 or more.
+fn option(name: &str, value: f64) -> Result<()> {
+    if value >= 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(Error::argument(format!("{name} {value}")).hint("give a finite number of 0 or more"))
+}
+
 /// Scales the gradients of a model's parameters so that their joint 2-norm is at most `max`; gives the norm before.
+///
+/// # Errors
+/// If `max` is negative or no number; infinity only measures.
 pub fn clip_grad_norm(model: &mut dyn Visitable, grads: &mut Gradients, max: f64) -> Result<f64> {
+    if max.is_nan() || max < 0.0 {
+        return Err(Error::argument(format!("max {max}")).hint("give a norm of 0 or more"));
+    }
     let mut squares = 0.0;
     let mut leaves = Vec::new();
     walk_mut(model, |_, item| {

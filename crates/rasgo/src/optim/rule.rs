@@ -80,21 +80,32 @@ fn is_false(flag: &bool) -> bool {
 }
 
 impl Rule {
-    /// The tensors that are kept of a parameter of that shape.
-    pub(super) fn slots(self, shape: &[usize]) -> usize {
+    /// Its name in configurations and states.
+    pub(super) fn name(self) -> &'static str {
         match self {
-            Rule::Sgd { momentum, .. } => usize::from(momentum != 0.0),
-            Rule::Adam { amsgrad, .. } | Rule::AdamW { amsgrad, .. } => 2 + usize::from(amsgrad),
-            Rule::RmsProp { momentum, centered, .. } => {
-                1 + usize::from(centered) + usize::from(momentum != 0.0)
-            }
-            Rule::Muon { .. } => {
-                if is_matrix(shape) {
-                    1
-                } else {
-                    2
-                }
-            }
+            Rule::Sgd { .. } => "sgd",
+            Rule::Adam { .. } => "adam",
+            Rule::AdamW { .. } => "adamw",
+            Rule::RmsProp { .. } => "rmsprop",
+            Rule::Muon { .. } => "muon",
+        }
+    }
+
+    /// The tensors that are kept of a parameter of that shape, by PyTorch's names, in the order that an update takes.
+    pub(super) fn slots(self, shape: &[usize]) -> &'static [&'static str] {
+        const ADAM: [&str; 3] = ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"];
+        match self {
+            Rule::Sgd { momentum: 0.0, .. } => &[],
+            Rule::Sgd { .. } => &["momentum_buffer"],
+            Rule::Adam { amsgrad, .. } | Rule::AdamW { amsgrad, .. } => &ADAM[..2 + usize::from(amsgrad)],
+            Rule::RmsProp { momentum, centered, .. } => match (centered, momentum != 0.0) {
+                (false, false) => &["square_avg"],
+                (false, true) => &["square_avg", "momentum_buffer"],
+                (true, false) => &["square_avg", "grad_avg"],
+                (true, true) => &["square_avg", "grad_avg", "momentum_buffer"],
+            },
+            Rule::Muon { .. } if is_matrix(shape) => &["momentum_buffer"],
+            Rule::Muon { .. } => &ADAM[..2],
         }
     }
 
@@ -148,6 +159,7 @@ pub(super) struct Update {
     pub(super) rule: Rule,
     pub(super) lr: f64,
     pub(super) decay: f64,
+    /// The parameter's own, from 1: a mean that begins later is corrected as any that begins.
     pub(super) step: u64,
 }
 
@@ -160,7 +172,7 @@ impl Update {
     ) -> Result<()> {
         let shape = parameter.shape().clone();
         let first = slots.is_empty();
-        slots.resize_with(self.rule.slots(&shape), || Tensor::lasting_zeros(shape.clone()));
+        slots.resize_with(self.rule.slots(&shape).len(), || Tensor::lasting_zeros(shape.clone()));
         let g = grad.as_slice::<f32>()?;
         let mut run = |slots: &mut [&mut [f32]]| parameter.update(|w| self.run(first, &shape, w, g, slots));
         match slots.as_mut_slice() {

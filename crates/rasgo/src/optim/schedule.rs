@@ -20,8 +20,12 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// The factor at a step of a run; the first `warmup` share of it rises in a line from 1/25 to 1.
+    /// The factor at a step of a run; the first `warmup` share of it rises in a line from 1/25 to 1. A warm-up outside 0..=1
+    /// is no share: the factor is NaN, a learning rate that [`Optimizer::step`](super::Optimizer::step) refuses.
     pub fn factor(self, step: u64, steps: u64, warmup: f64) -> f64 {
+        if !(0.0..=1.0).contains(&warmup) {
+            return f64::NAN;
+        }
         let total = steps.max(1) as f64;
         let rise = (warmup * total).floor();
         let at = step as f64;
@@ -50,5 +54,14 @@ mod tests {
         assert!((Schedule::OneCycle.factor(25, 100, 0.25) - 1.0).abs() < 1e-12);
         assert!(Schedule::Cosine.factor(99, 100, 0.0) < 0.001);
         assert_eq!(Schedule::Constant.factor(70, 100, 0.0), 1.0);
+    }
+
+    #[test]
+    fn a_warm_up_that_is_no_share_has_no_factor() {
+        // Steps in the place of a share would have warmed up for ever.
+        for warmup in [100.0, -0.1, f64::NAN] {
+            assert!(Schedule::Linear.factor(0, 1000, warmup).is_nan());
+        }
+        assert_eq!(Schedule::Linear.factor(50, 100, 1.0), 0.04 + 0.96 * 0.5);
     }
 }

@@ -124,14 +124,108 @@ fn every_rule_goes_on_from_its_state_to_the_bit() {
     }
 }
 
+/// What an optimiser says of the state of another, for one parameter of two numbers.
+fn loads(mut into: Optimizer, state: &[(String, Tensor)]) -> Result<()> {
+    into.load_state(&[("w".to_string(), [2].into())], state)
+}
+
+/// The state after two steps.
+fn state_of(mut opt: Optimizer) -> Vec<(String, Tensor)> {
+    let mut model = Named { w: parameter(&[1.0, 2.0], &[2]) };
+    for _ in 0..2 {
+        let grads = model.w.tensor().sum().unwrap().backward().unwrap();
+        opt.step(&mut model, grads).unwrap();
+    }
+    opt.state()
+}
+
+#[derive(crate::nn::Module)]
+struct Named {
+    w: Parameter,
+}
+
+fn rmsprop(momentum: f64, centered: bool) -> Optimizer {
+    Optimizer::new(Rule::RmsProp { alpha: 0.9, eps: 1e-8, momentum, centered }, 0.1)
+}
+
 #[test]
 fn the_state_of_another_rule_is_refused() {
-    let (mut adam, mut w) = (Optimizer::adam(0.1), parameter(&[1.0, 2.0], &[2]));
-    descend(&mut adam, &mut w, &[1.0, 1.0], 1);
-    let refused = |mut opt: Optimizer| opt.load_state(&[(String::new(), [2].into())], &adam.state()).is_err();
-    assert!(refused(Optimizer::rmsprop(0.1)));
-    assert!(refused(Optimizer::sgd(0.1)));
-    assert!(!refused(Optimizer::muon(0.1)));
+    let all = || {
+        let amsgrad = Rule::Adam { betas: (0.9, 0.999), eps: 1e-8, amsgrad: true };
+        [
+            Optimizer::sgd(0.1),
+            Optimizer::sgd(0.1).momentum(0.9).unwrap(),
+            Optimizer::adam(0.1),
+            Optimizer::new(amsgrad, 0.1),
+            Optimizer::adamw(0.1),
+            Optimizer::muon(0.1),
+            rmsprop(0.0, false),
+            rmsprop(0.9, false),
+            rmsprop(0.0, true),
+            rmsprop(0.9, true),
+        ]
+    };
+    for (i, from) in all().into_iter().enumerate() {
+        let state = state_of(from);
+        for (j, into) in all().into_iter().enumerate() {
+            // An optimiser that has kept nothing of a parameter can be continued with more.
+            let expected = i == j || (i, j) == (0, 1);
+            assert_eq!(loads(into, &state).is_ok(), expected, "{i} into {j}");
+        }
+    }
+    let error = loads(Optimizer::adamw(0.1), &state_of(Optimizer::adam(0.1))).unwrap_err();
+    assert!(error.to_string().contains("is of adam, and this optimiser is adamw"), "{error}");
+}
+
+#[test]
+fn a_state_with_anything_unknown_missing_or_broken_is_refused_and_changes_nothing() {
+    let good = state_of(Optimizer::adam(0.1));
+    assert_eq!(
+        good.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        ["steps", "rule", "w/steps", "w/exp_avg", "w/exp_avg_sq"]
+    );
+    let changed = |name: &str, value: Option<Tensor>| {
+        let mut state = good.clone();
+        state.retain(|(own, _)| own != name);
+        state.extend(value.map(|value| (name.to_string(), value)));
+        state
+    };
+    let zeros = |dtype| Tensor::zeros([2], dtype).unwrap();
+    let cases = [
+        (changed("v/exp_avg", Some(zeros(DType::F32))), "has v/exp_avg, of no parameter"),
+        (changed("w/max_exp_avg_sq", Some(zeros(DType::F32))), "has w/max_exp_avg_sq, of no parameter"),
+        (changed("steps", None), "without its steps"),
+        (changed("steps", Some(Tensor::scalar(-3i64))), "steps of the checkpoint is [-3.0]"),
+        (changed("w/steps", Some(Tensor::scalar(-1i64))), "w/steps of the checkpoint is [-1.0]"),
+        (changed("w/steps", Some(Tensor::scalar(1.5f32))), "w/steps of the checkpoint is [1.5]"),
+        (changed("w/steps", None), "no w/steps"),
+        (changed("w/exp_avg", None), "has no w/exp_avg"),
+        (changed("w/exp_avg", Some(zeros(DType::F64))), "w/exp_avg of the checkpoint is float64"),
+        (changed("w/exp_avg", Some(Tensor::zeros([3], DType::F32).unwrap())), "of [3]"),
+        (changed("rule", Some(Tensor::scalar(b'x'))), "is of x, and"),
+        (changed("rule", Some(Tensor::scalar(1.0f32))), "is of , and"),
+    ];
+    for (state, expected) in cases {
+        let mut opt = Optimizer::adam(0.1);
+        let error = opt.load_state(&[("w".to_string(), [2].into())], &state).unwrap_err();
+        assert!(error.to_string().contains(expected), "{expected}: {error}");
+        assert_eq!((error.kind(), opt.steps, opt.kept.len()), (ErrorKind::Format, 0, 0), "{error}");
+    }
+}
+
+#[test]
+fn a_state_of_before_rules_and_steps_had_names_is_read() {
+    let old: Vec<(String, Tensor)> = state_of(Optimizer::adam(0.1))
+        .into_iter()
+        .filter(|(name, _)| name != "rule" && name != "w/steps")
+        .map(|(name, tensor)| (name.replace("exp_avg_sq", "1").replace("exp_avg", "0"), tensor))
+        .collect();
+    assert_eq!(old.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["steps", "w/0", "w/1"]);
+    let mut opt = Optimizer::adam(0.1);
+    opt.load_state(&[("w".to_string(), [2].into())], &old).unwrap();
+    assert_eq!((opt.kept["w"].steps, opt.kept["w"].slots.len()), (2, 2));
+    assert!(loads(rmsprop(0.0, false), &old).is_err());
+    assert!(loads(rmsprop(0.9, true), &old).is_err());
 }
 
 #[test]
@@ -143,4 +237,182 @@ fn an_option_that_the_rule_lacks_is_refused() {
     assert!(rule.check().is_err());
     let rule = Rule::RmsProp { alpha: 1.0, eps: 1e-8, momentum: 0.0, centered: false };
     assert!(rule.check().unwrap_err().to_string().contains("alpha 1"));
+}
+
+/// The error of one step, which must move nothing.
+fn refused(mut opt: Optimizer) -> Error {
+    let mut w = parameter(&[1.0, 2.0], &[2]);
+    let grads = w.tensor().sum().unwrap().backward().unwrap();
+    let error = opt.step(&mut w, grads).unwrap_err();
+    assert_eq!(w.tensor().to_vec::<f32>().unwrap(), [1.0, 2.0]);
+    error
+}
+
+#[test]
+fn options_that_cannot_be_used_are_refused_by_name_and_value() {
+    let group = |lr_scale, weight_decay| {
+        Optimizer::sgd(0.1).group(move |_, _| Some(Group { lr_scale, weight_decay }))
+    };
+    let adam = |betas, eps| Optimizer::new(Rule::Adam { betas, eps, amsgrad: false }, 0.1);
+    let alpha = |alpha| Rule::RmsProp { alpha, eps: 1e-8, momentum: 0.0, centered: false };
+    let cases = [
+        (Optimizer::sgd(-1.0), "lr -1"),
+        (Optimizer::sgd(f64::NAN), "lr NaN"),
+        (Optimizer::muon(f64::INFINITY), "lr inf"),
+        (Optimizer::sgd(0.1).weight_decay(-0.5), "weight_decay -0.5"),
+        (Optimizer::adamw(0.1).weight_decay(f64::NAN), "weight_decay NaN"),
+        (group(-1.0, 0.0), "lr_scale -1"),
+        (group(f64::INFINITY, 0.0), "lr_scale inf"),
+        (group(1.0, -1.0), "weight_decay -1"),
+        (adam((1.0, 0.9), 1e-8), "betas 1"),
+        (adam((0.9, -0.1), 1e-8), "betas -0.1"),
+        (adam((0.9, 0.9), -1e-8), "eps -0.00000001"),
+        (Optimizer::new(alpha(-0.1), 0.1), "alpha -0.1"),
+    ];
+    for (opt, expected) in cases {
+        let error = refused(opt);
+        assert_eq!(error.kind(), ErrorKind::Argument, "{error}");
+        assert!(error.to_string().contains(expected), "{expected}: {error}");
+    }
+    for momentum in [2.0, -0.1, f64::NAN] {
+        let error = Optimizer::sgd(0.1).momentum(momentum).unwrap_err();
+        assert!(error.to_string().contains(&format!("momentum {momentum}")), "{error}");
+    }
+    let mut opt = Optimizer::adam(0.1);
+    opt.set_lr(-1.0);
+    assert!(refused(opt).to_string().contains("lr -1"));
+    // A learning rate of 0, where schedules end, is one.
+    let mut w = parameter(&[1.0, 2.0], &[2]);
+    descend(&mut Optimizer::adam(0.0), &mut w, &[1.0, 1.0], 1);
+}
+
+#[test]
+fn a_gradient_of_another_shape_and_a_norm_below_0_are_refused() {
+    let mut w = parameter(&[1.0, 2.0], &[2]);
+    let mut grads = w.tensor().sum().unwrap().backward().unwrap();
+    for max in [-1.0, f64::NAN] {
+        let error = clip_grad_norm(&mut w, &mut grads, max).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Argument);
+    }
+    grads.insert(&w.tensor(), Tensor::zeros([3], DType::F32).unwrap());
+    let error = Optimizer::sgd(0.1).step(&mut w, grads).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::State);
+}
+
+/// Parameters called 0, 1 and so on, with gradients of one.
+fn step_of_ones(opt: &mut Optimizer, model: &mut Vec<Parameter>) -> Result<()> {
+    let zero = Tensor::zeros([], DType::F32)?;
+    let sum = model.iter().try_fold(zero, |sum, parameter| sum + parameter.tensor().sum()?)?;
+    opt.step(model, sum.backward()?)
+}
+
+#[test]
+fn a_step_of_another_model_is_refused_and_moves_nothing() {
+    for mut opt in [Optimizer::adam(0.1), Optimizer::rmsprop(0.1), Optimizer::sgd(0.1).momentum(0.9).unwrap()]
+    {
+        let mut first = vec![parameter(&[1.0, 2.0], &[2]), parameter(&[1.0], &[1])];
+        step_of_ones(&mut opt, &mut first).unwrap();
+        // As many numbers are not the same shape.
+        for other in [&[1, 1][..], &[3]] {
+            let count = other.iter().product();
+            let mut second = vec![parameter(&[5.0, 5.0], &[2]), parameter(&vec![4.0; count], other)];
+            let error = step_of_ones(&mut opt, &mut second).unwrap_err();
+            assert_eq!((error.kind(), error.layer_path()), (ErrorKind::State, Some("1")), "{error}");
+            assert!(error.to_string().contains("its means here are of [1]"), "{error}");
+            assert_eq!(second[0].tensor().to_vec::<f32>().unwrap(), [5.0, 5.0]);
+        }
+        step_of_ones(&mut opt, &mut first).unwrap();
+    }
+}
+
+#[derive(crate::nn::Module)]
+struct Pair {
+    early: Option<Parameter>,
+    late: Parameter,
+}
+
+#[test]
+fn a_layer_that_comes_later_leaves_the_others_their_means() {
+    let run = |comes_at: usize| {
+        let mut model = Pair { early: None, late: parameter(&[1.0, -2.0], &[2]) };
+        let mut opt = Optimizer::adam(0.1);
+        for step in 0..6 {
+            if step == comes_at {
+                model.early = Some(parameter(&[1.0, 2.0], &[2]));
+            }
+            let mut loss = model.late.tensor().square().unwrap().sum().unwrap();
+            if let Some(early) = &model.early {
+                loss = (loss + early.tensor().square().unwrap().sum().unwrap()).unwrap();
+            }
+            opt.step(&mut model, loss.backward().unwrap()).unwrap();
+        }
+        model.late.tensor().to_vec::<f32>().unwrap()
+    };
+    assert_eq!(run(3), run(100));
+}
+
+/// Two fields under one path.
+struct Twins(Parameter, Parameter);
+
+impl Visitable for Twins {
+    fn visit(&self, visitor: &mut dyn crate::nn::Visitor) {
+        visitor.field("same", &self.0);
+        visitor.field("same", &self.1);
+    }
+
+    fn visit_mut(&mut self, visitor: &mut dyn crate::nn::VisitorMut) {
+        visitor.field("same", &mut self.0);
+        visitor.field("same", &mut self.1);
+    }
+}
+
+#[test]
+fn two_parameters_of_one_path_are_refused() {
+    let mut twins = Twins(parameter(&[1.0], &[1]), parameter(&[2.0], &[1]));
+    let sum = (twins.0.tensor() + twins.1.tensor()).unwrap().sum().unwrap();
+    let error = Optimizer::adam(0.1).step(&mut twins, sum.backward().unwrap()).unwrap_err();
+    assert!(error.to_string().contains("two parameters have the path \"same\""), "{error}");
+}
+
+/// Two parameters called 0 and 1, of which the second is frozen for a thousand steps and then makes four.
+fn thaw(mut opt: Optimizer, reload: bool) -> Parameter {
+    let mut model = vec![parameter(&[1.0], &[1]), parameter(&[1.0, -2.0, 0.5], &[3])];
+    let c = Tensor::from_slice(&[1.0f32, 0.1, 3.0], [3]).unwrap();
+    model[1].set_frozen(true);
+    for step in 0..1004 {
+        if step == 1000 {
+            model[1].set_frozen(false);
+        }
+        if reload && step == 1002 {
+            let parameters = [("0".to_string(), [1].into()), ("1".to_string(), [3].into())];
+            let (rule, decay, state) = (opt.rule, opt.weight_decay, opt.state());
+            opt = Optimizer::new(rule, 0.1).weight_decay(decay);
+            opt.load_state(&parameters, &state).unwrap();
+        }
+        let bowl = (model[1].tensor().square().unwrap() * &c).unwrap().sum().unwrap();
+        let loss = (model[0].tensor().square().unwrap().sum().unwrap() + bowl).unwrap().scale(0.5).unwrap();
+        opt.step(&mut model, loss.backward().unwrap()).unwrap();
+    }
+    model.pop().unwrap()
+}
+
+#[test]
+fn a_parameter_that_thaws_has_a_bias_correction_of_its_own() {
+    // torch.optim counts a step for each parameter: the numbers are those of four steps alone.
+    let cases = [
+        (
+            Optimizer::adam as fn(f64) -> Optimizer,
+            [0.603939062682108, -1.60150491486155, 0.11291539677342628],
+        ),
+        (Optimizer::adamw, [0.6005985762659103, -1.594152938291418, 0.11162008986582435]),
+        (Optimizer::muon, [0.5710475992066123, -1.5290327306742797, 0.1002105380093324]),
+    ];
+    for (make, expected) in cases {
+        let mut alone = parameter(&[1.0, -2.0, 0.5], &[3]);
+        descend(&mut make(0.1), &mut alone, &[1.0, 0.1, 3.0], 4);
+        near(&alone, &expected);
+        for reload in [false, true] {
+            near(&thaw(make(0.1), reload), &expected);
+        }
+    }
 }
