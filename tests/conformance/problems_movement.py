@@ -173,7 +173,8 @@ def roll(draw, _name):
     dims = None
     count = 1
     if shape and draw.flag(0.75):
-        dims = [axis(draw, shape) for _ in range(draw.int(1, 2))]
+        # Of an empty tensor PyTorch does not look at the axes.
+        dims = [axis(draw, shape, 0 if 0 in shape else 0.04) for _ in range(draw.int(1, 2))]
         count = len(dims) if draw.flag(0.93) else len(dims) + 1
     shifts = [draw.int(-9, 9) for _ in range(count)]
     return Problem(

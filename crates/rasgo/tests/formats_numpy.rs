@@ -172,6 +172,21 @@ fn each_broken_array_is_named_and_nothing_large_is_allocated() {
     assert!(error.to_string().contains("a folder"), "{error}");
 }
 
+#[test]
+fn values_that_no_memory_holds_are_an_error_with_the_file() {
+    let place = Place::new();
+    // A file of holes: four terabytes of bytes, which are eight times as many as 64-bit integers.
+    let count = 1u64 << 42;
+    let mut header = array_file(&format!("({count},)"), 0);
+    let at = header.windows(3).position(|three| three == b"<f4").unwrap();
+    header[at..at + 3].copy_from_slice(b"|i1");
+    let path = place.put(&header);
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(header.len() as u64 + count).unwrap();
+    let error = npy::load(&path).unwrap_err();
+    assert_eq!((error.kind(), error.path()), (ErrorKind::Memory, Some(&*path)), "{error}");
+}
+
 /// An archive, and where its directory begins.
 fn stored_archive() -> (Vec<u8>, usize) {
     let file = bytes_of(&golden()["archives"]["stored"]);

@@ -82,7 +82,8 @@ pub(super) fn dtype_in_file(dtype: DType) -> Option<Dtype> {
 /// Reads the values of a tensor whose elements lie in the file as `dtype`, one for which [`dtype_of`] has an answer.
 ///
 /// # Errors
-/// `InvalidData` for a `U64` that no i64 holds, and a `BOOL` other than 0 and 1; whatever reading meets.
+/// `InvalidData` for a `U64` that no i64 holds, and a `BOOL` other than 0 and 1; `OutOfMemory` for more values than the
+/// system gives memory for; whatever reading meets.
 pub(super) fn read_tensor(
     file: &mut impl Read,
     dtype: Dtype,
@@ -126,6 +127,14 @@ pub(super) fn read_tensor(
     }
 }
 
+/// The error of reading values, with what `otherwise` makes of one that is not about memory.
+pub(super) fn read_error(source: io::Error, otherwise: impl FnOnce(io::Error) -> Error) -> Error {
+    match source.kind() {
+        io::ErrorKind::OutOfMemory => Error::new(ErrorKind::Memory, source.to_string()),
+        _ => otherwise(source),
+    }
+}
+
 fn decode<T: Element, const N: usize>(
     file: &mut impl Read,
     order: ByteOrder,
@@ -133,7 +142,7 @@ fn decode<T: Element, const N: usize>(
     mut from_bytes: impl FnMut([u8; N]) -> T,
 ) -> io::Result<Tensor> {
     let mut result = Ok(());
-    let tensor = Tensor::from_fn(shape, |values: &mut [T]| {
+    let tensor = Tensor::try_from_fn(shape, |values: &mut [T]| {
         let mut piece = vec![0; PIECE];
         for part in values.chunks_mut(PIECE / N) {
             let bytes = &mut piece[..part.len() * N];
@@ -149,5 +158,6 @@ fn decode<T: Element, const N: usize>(
             }
         }
     });
+    let tensor = tensor.map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error.to_string()))?;
     result.map(|()| tensor)
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use rasgo_core::{DType, Element, Error, ErrorKind, Result, Tensor};
 use safetensors::Dtype;
 
-use super::element_bytes::{Array, ByteOrder, dtype_in_file, for_each_piece, read_tensor};
+use super::element_bytes::{Array, ByteOrder, dtype_in_file, for_each_piece, read_error, read_tensor};
 use super::npy_header::{self, Elements, Header};
 use super::{Disk, open_file};
 
@@ -18,7 +18,8 @@ use super::{Disk, open_file};
 ///
 /// # Errors
 /// [`ErrorKind::Format`] if the file is empty, truncated, something else, has a header that contradicts itself or the
-/// length of the file, or elements that are no numbers; [`ErrorKind::Io`]. Nothing larger than the file is allocated.
+/// length of the file, or elements that are no numbers; [`ErrorKind::Io`]; [`ErrorKind::Memory`] where
+/// the values need more than the system gives. At most eight times the file is allocated: `i1` becomes 64 bits.
 pub fn load(path: impl AsRef<Path>) -> Result<Tensor> {
     Ok(load_array(path.as_ref())?.tensor)
 }
@@ -29,6 +30,7 @@ pub(crate) fn load_array(path: &Path) -> Result<Array> {
     read(&mut BufReader::with_capacity(1 << 16, file), length, &|message| {
         Error::format(path, format!("is no valid array: {message}"))
     })
+    .map_err(|error| error.file(path))
 }
 
 /// Writes a tensor, whole or not at all, in row-major order.
@@ -67,7 +69,8 @@ pub(super) fn read(mut file: &mut dyn Read, length: u64, wrong: &dyn Fn(String) 
     };
     let is_bool = dtype == Dtype::BOOL;
     let mut values = |shape: &[usize]| {
-        read_tensor(&mut file, dtype, header.order, shape).map_err(|error| wrong(read_error(&error)))
+        read_tensor(&mut file, dtype, header.order, shape)
+            .map_err(|error| read_error(error, |error| wrong(of_reading(&error))))
     };
     if !header.fortran {
         return Ok(Array { tensor: values(&header.shape)?, is_bool });
@@ -96,7 +99,7 @@ pub(super) fn read_texts(
     let mut texts = Vec::new();
     for _ in 0..count {
         let mut bytes = vec![0; 4 * characters];
-        file.read_exact(&mut bytes).map_err(|error| wrong(read_error(&error)))?;
+        file.read_exact(&mut bytes).map_err(|error| wrong(of_reading(&error)))?;
         let text: Option<String> = bytes
             .as_chunks::<4>()
             .0
@@ -114,7 +117,7 @@ pub(super) fn read_texts(
     Ok(texts)
 }
 
-fn read_error(error: &io::Error) -> String {
+fn of_reading(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => "it is truncated".to_string(),
         _ => error.to_string(),
@@ -134,7 +137,7 @@ fn row_major<T: Element>(columns: &Tensor, header: &Header) -> Result<Tensor> {
         })
         .collect();
     let (mut index, mut at) = (vec![0; shape.len()], 0);
-    Ok(Tensor::from_fn(shape.clone(), |dst: &mut [T]| {
+    Tensor::try_from_fn(shape.clone(), |dst: &mut [T]| {
         for value in dst {
             *value = src[at];
             for axis in (0..shape.len()).rev() {
@@ -147,5 +150,5 @@ fn row_major<T: Element>(columns: &Tensor, header: &Header) -> Result<Tensor> {
                 index[axis] = 0;
             }
         }
-    }))
+    })
 }

@@ -143,7 +143,7 @@ impl Npz {
             CompressionMethod::STORE => Box::new(found.verifying_reader(packed)),
             _ => Box::new(found.verifying_reader(DeflateDecoder::new(packed))),
         };
-        let value = take(&mut file, entry.size, &wrong)?;
+        let value = take(&mut file, entry.size, &wrong).map_err(|error| error.file(&self.path))?;
         // The checksum is compared when the end is met.
         match file.read(&mut [0]) {
             Ok(0) => Ok(Some(value)),

@@ -10,7 +10,7 @@ use std::path::Path;
 use rasgo_core::{Error, Result, Tensor};
 use safetensors::Dtype;
 
-use super::element_bytes::{Array, ByteOrder, for_each_piece, read_tensor};
+use super::element_bytes::{Array, ByteOrder, for_each_piece, read_error, read_tensor};
 use super::{Disk, Hash64, open_file, safetensors_header};
 
 /// What [`load`] has read.
@@ -81,7 +81,8 @@ pub fn save(
 /// # Errors
 /// [`ErrorKind::Format`](rasgo_core::ErrorKind::Format) if the file is empty, truncated, something else, or has a
 /// header that contradicts itself or the length of the file, or another element type;
-/// [`ErrorKind::Io`](rasgo_core::ErrorKind::Io). Nothing larger than the file is allocated before it is checked.
+/// [`ErrorKind::Io`](rasgo_core::ErrorKind::Io); [`ErrorKind::Memory`](rasgo_core::ErrorKind::Memory) where the values
+/// need more than the system gives. At most eight times the file is allocated: an 8-bit integer becomes 64 bits.
 pub fn load(path: impl AsRef<Path>) -> Result<Loaded> {
     let path = path.as_ref();
     let (file, length) = open_file(path)?;
@@ -92,10 +93,11 @@ pub fn load(path: impl AsRef<Path>) -> Result<Loaded> {
     for (name, info) in header.tensors {
         let tensor =
             read_tensor(&mut file, info.dtype, ByteOrder::Little, &info.shape).map_err(|source| {
-                match source.kind() {
+                read_error(source, |source| match source.kind() {
                     io::ErrorKind::InvalidData => Error::format(path, source.to_string()),
                     _ => Error::io(path, source),
-                }
+                })
+                .file(path)
                 .layer(&name)
             })?;
         if info.dtype == Dtype::BOOL {

@@ -188,13 +188,22 @@ pub(super) fn read(run: &Path, trained: &mut Trained, identity: &Identity) -> Re
         }
     });
     optimizer.load_state(&parameters, &part("optimizer/")).map_err(|error| error.file(&path))?;
-    let counters = part("counter/");
+    let mut counters: BTreeMap<String, Tensor> = part("counter/").into_iter().collect();
+    let mut broken = None;
     walk_mut(network, |path, item| {
         if let ItemMut::Counter(counter) = item {
-            let saved =
-                counters.iter().find(|(name, _)| name == path).and_then(|(_, n)| n.item::<i64>().ok());
-            counter.set(saved.unwrap_or(0).unsigned_abs());
+            let saved = counters.remove(path).and_then(|count| u64::try_from(count.item::<i64>().ok()?).ok());
+            match saved {
+                Some(count) => counter.set(count),
+                None => broken = Some(path.to_string()),
+            }
         }
     });
-    Ok(Some(position))
+    match broken.or_else(|| counters.into_keys().next()) {
+        None => Ok(Some(position)),
+        Some(layer) => {
+            let text = format!("the checkpoint's count of {layer} is missing, broken or of no layer");
+            Err(Error::format(path, text))
+        }
+    }
 }

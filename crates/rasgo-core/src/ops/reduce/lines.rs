@@ -182,6 +182,10 @@ impl Tensor {
     pub fn prod(&self, axis: impl Into<Option<isize>>, keep: bool) -> Result<Tensor> {
         let rank = self.shape().len();
         let Some(axis) = axis.into() else {
+            // A number is its own product, with the slope 1 even where it is 0 or infinite.
+            if rank == 0 && self.dtype().is_float() {
+                return Ok(self.clone());
+            }
             let product = apply(Product { axis: 0, whole: true }, [self.flatten(0)?])?;
             return product.reshape(vec![1; if keep { rank } else { 0 }]);
         };
@@ -241,6 +245,9 @@ mod tests {
             sum.backward().unwrap().get(&x).unwrap().to_vec::<f64>().unwrap()
         };
         assert_eq!(second(vec![0.0, 2.0, 3.0]), [0.0, 36.0, 24.0]);
+        let infinite = Tensor::scalar(f64::INFINITY).requires_grad();
+        let slope = infinite.prod(None, false).unwrap().backward().unwrap().get(&infinite).unwrap();
+        assert_eq!(slope.item::<f64>().unwrap(), 1.0);
         let slopes = |x: &Tensor, axis: Option<isize>| {
             let dx = grad(&x.prod(axis, false)?.sum()?, &[x], true)?.remove(0);
             (dx * Tensor::from_vec((0..6).map(f64::from).collect(), x.shape())?)?.sum()

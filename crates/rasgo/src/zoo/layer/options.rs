@@ -24,7 +24,7 @@ macro_rules! options {
 
         impl $name {
             /// The required options, and the layer's defaults for the others.
-            #[allow(dead_code)]
+            #[allow(dead_code, reason = "most options come from files alone")]
             pub(in crate::zoo) fn new($($required: $required_type),*) -> Self {
                 $name { $($required,)* $($optional: None,)* }
             }
