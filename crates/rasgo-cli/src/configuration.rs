@@ -17,7 +17,8 @@ pub(crate) struct Configuration {
     /// A configuration, as the config.toml of a run
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A model of the zoo, or a model file [default: rasgo-small, -1d for sequences, -3d for video]
+    /// A model of the zoo, or a model file, whose form is shown below [default: rasgo-small, -1d for sequences, -3d for
+    /// video]
     #[arg(long, value_name = "NAME or FILE.toml")]
     model: Option<String>,
     /// Passes over the training samples [default: 4]

@@ -25,6 +25,9 @@ pub(crate) struct Summary {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Print the model as a model file, to be changed and trained: rasgo summary lenet5 --toml > my.toml
+    #[arg(long, conflicts_with_all = ["json", "batch_size"])]
+    toml: bool,
 }
 
 fn sizes(text: &str) -> Result<Vec<usize>> {
@@ -71,7 +74,11 @@ impl Summary {
         if let Some(classes) = self.classes {
             architecture = architecture.classes(classes);
         }
-        let summary = summarize(&self.model, &architecture.build()?, &architecture.input)?;
+        let network = architecture.build()?;
+        if self.toml {
+            return print(architecture.to_toml().trim_end());
+        }
+        let summary = summarize(&self.model, &network, &architecture.input)?;
         if self.json {
             print(&serde_json::to_string(&summary).expect("a summary has a text"))?;
             return Ok(());

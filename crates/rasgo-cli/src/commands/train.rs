@@ -12,8 +12,27 @@ use crate::configuration::Configuration;
 use crate::report;
 use crate::terminal::{note, print, whole};
 
+/// What stands below the options.
+const FORMATS: &str = "\
+A model file lists its layers, with PyTorch's names and options; the channels that come in are inferred:
+
+  input = [1, 28, 28]
+  [[layer]]
+  type = \"Conv2d\"
+  out_channels = 8
+  kernel_size = 3
+  [[layer]]
+  type = \"ReLU\"
+  [[layer]]
+  type = \"Flatten\"
+  [[layer]]
+  type = \"Linear\"
+
+`rasgo summary lenet5 --toml` prints any model in this form.";
+
 /// Options override the file of `--config`.
 #[derive(Debug, Args)]
+#[command(after_help = FORMATS)]
 pub(crate) struct Train {
     #[command(flatten)]
     configuration: Configuration,

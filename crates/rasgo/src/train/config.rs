@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Augment, Dataset, samples_called};
 use crate::optim::{Rule, Schedule};
+use crate::text_file::read_text;
 use crate::zoo::{self, Architecture};
 
 /// Random changes of training images, and of nothing else; zero turns one off.
@@ -105,7 +106,7 @@ impl TrainConfig {
     /// Reads a `config.toml`.
     pub fn read(path: impl AsRef<Path>) -> Result<TrainConfig> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, error))?;
+        let text = read_text(path)?;
         toml::from_str(&text).map_err(|error| Error::config(error.message().replace('\n', " ")).file(path))
     }
 

@@ -6,8 +6,10 @@ use rasgo_core::{DType, Error, ErrorKind, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::layer::LayerSpec;
+use super::model_file;
 use super::network::Network;
 use crate::nn::{Module, Sequential, shape_only_forward};
+use crate::text_file::read_text;
 
 /// A network as a list of layers.
 ///
@@ -61,28 +63,13 @@ pub struct Architecture {
 impl Architecture {
     /// Reads a model file's text.
     pub fn from_toml(text: &str) -> Result<Architecture> {
-        toml::from_str(text).map_err(|error| {
-            let message = error.message().to_string();
-            let line = error.span().map(|span| text[..span.start].lines().count().max(1));
-            let place = line.map_or(String::new(), |line| format!("line {line}: "));
-            let described = Error::config(format!("{place}{}", message.replace('\n', " ")));
-            match unknown_type(text) {
-                Some((found, Some(near))) => {
-                    described.hint(format!("type {found:?} is unknown; is {near:?} meant?"))
-                }
-                Some((found, None)) => described.hint(format!(
-                    "type {found:?} is unknown; the types are {}",
-                    LayerSpec::TYPES.join(", ")
-                )),
-                None => described,
-            }
-        })
+        toml::from_str(text).map_err(|error| model_file::described(text, &error))
     }
 
     /// Reads a model file.
     pub fn read(path: impl AsRef<Path>) -> Result<Architecture> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, error))?;
+        let text = read_text(path)?;
         let mut architecture = Architecture::from_toml(&text).map_err(|error| error.file(path))?;
         if architecture.name.is_none() {
             architecture.name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
@@ -187,16 +174,4 @@ fn without_layer(error: &Error) -> String {
         Some(layer) => text.replacen(&format!("layer {layer}: "), "", 1),
         None => text,
     }
-}
-
-/// The first layer type of a text that does not exist, and the nearest that does.
-fn unknown_type(text: &str) -> Option<(String, Option<&'static str>)> {
-    let table: toml::Table = text.parse().ok()?;
-    let layers =
-        ["layer", "backbone", "neck", "head"].into_iter().filter_map(|part| table.get(part)?.as_array());
-    let found = layers
-        .flatten()
-        .filter_map(|layer| layer.get("type")?.as_str())
-        .find(|name| !LayerSpec::TYPES.contains(name))?;
-    Some((found.to_string(), crate::nearest(found, LayerSpec::TYPES.iter().copied())))
 }

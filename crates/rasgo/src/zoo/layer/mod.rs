@@ -15,9 +15,9 @@ pub(super) use self::activation::*;
 pub(super) use self::axes::{AdaptiveAxes, AdaptiveAxis, Axes, PaddingSpec};
 pub(super) use self::conv::*;
 pub(super) use self::norm::*;
+use self::options::options;
 pub(super) use self::pool::*;
 pub(super) use self::resize::*;
-use self::options::options;
 use crate::nn::{self, Module};
 
 options! {
