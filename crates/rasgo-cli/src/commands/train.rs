@@ -14,6 +14,12 @@ use crate::terminal::{note, print, whole};
 
 /// What stands below the options.
 const FORMATS: &str = "\
+An .npz or .safetensors file holds samples x, (N, C, L), (N, C, H, W) or (N, C, D, H, W), and labels y, (N), whole numbers from 0. \
+It may also hold x_test and y_test, which are measured at the end and choose nothing, and names of the classes: an array of \
+texts `classes`, or in the metadata of a .safetensors file a JSON list of that name. From NumPy:
+
+  np.savez(\"data.npz\", x=x, y=y, x_test=x_test, y_test=y_test, classes=[\"left\", \"right\"])
+
 A model file lists its layers, with PyTorch's names and options; the channels that come in are inferred:
 
   input = [1, 28, 28]

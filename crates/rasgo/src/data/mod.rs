@@ -2,7 +2,7 @@
 //!
 //! - [`Dataset`]: samples with labels; [`IdxDataset`] reads MNIST and its kin, [`ArrayDataset`] arrays of any rank;
 //!   [`Subset`] and [`split`] part one.
-//! - [`open`]: a data set by name, folder or file; [`sample_by_name`]: one sample, as `mnist:test:42`; [`read_samples`]:
+//! - [`open`]: a data set by name, folder or file of arrays `x`, `y` and, for a test part, `x_test`, `y_test`; [`sample_by_name`]: one sample, as `mnist:test:42`; [`read_samples`]:
 //!   samples without labels from a file of arrays.
 //! - [`Normalize`] and [`Augment`]: what is done to a sample.
 //! - [`Loader`]: batches, in a seeded order, the same to the bit for any number of threads and workers.
