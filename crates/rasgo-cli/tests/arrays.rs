@@ -304,6 +304,7 @@ fn bad_data_is_named_and_nothing_is_made() {
         (two("inf", &changed(80, f32::INFINITY), &y), "sample 1 of x has the value inf"),
         (two("large", &large, &y), "sample 0 of x has the value 1e300, too large"),
         (two("one", &x, &y_of(vec![3; 60])), "60 training samples are of one class, \"3\""),
+        (two("single", &part(&x, 1), &part(&y, 1)), "the only training sample is of class \"0\""),
         (two("none", &part(&x, 0), &part(&y, 0)), "there are no samples"),
         (two("flat", &flat, &y), "x[:, None]"),
         (two("empty", &Tensor::zeros([60, 2, 0], DType::F32).unwrap(), &y), "are no samples"),
@@ -321,15 +322,25 @@ fn bad_data_is_named_and_nothing_is_made() {
     for (data, expected) in &cases {
         refused(&[(&["train", data, "--held-out", "6", "--out", &out], 1, expected)], &out);
     }
+    let last = |name: &str, shape: &[usize]| {
+        two(name, &Tensor::zeros([&[60], shape].concat(), DType::F32).unwrap(), &y)
+    };
     refused(
         &[
             (&["train", &good, "--config", &augmented, "--out", &out], 1, "these are sequences"),
             (
                 &["train", &good, "--model", "lenet5", "--held-out", "6", "--out", &out],
                 1,
-                "backbone.0 (Conv2d)",
+                "lenet5 takes images (C, H, W), and the data are sequences of (2, 40)\nhint: use --model rasgo-small-1d",
             ),
-            (&["train", &good, "--model", "rasgo-small-3d", "--held-out", "6", "--out", &out], 1, "Conv3d"),
+            (
+                &["train", &good, "--model", "rasgo-small-3d", "--held-out", "6", "--out", &out],
+                1,
+                "rasgo-small-3d takes videos (C, D, H, W), and the data are sequences",
+            ),
+            (&["train", &last("photos", &[28, 28, 3]), "--out", &out], 1, "x.transpose(0, 3, 1, 2)"),
+            (&["train", &last("films", &[8, 28, 28, 1]), "--out", &out], 1, "x.transpose(0, 4, 1, 2, 3)"),
+            (&["train", &last("series", &[40, 2]), "--out", &out], 1, "x.transpose(0, 2, 1)"),
         ],
         &out,
     );
@@ -345,6 +356,8 @@ fn bad_data_is_named_and_nothing_is_made() {
     let video = place.safetensors("video.safetensors", &with_test(videos(20, 0), videos(20, 0)), "");
     let no_folder = place.path("no/where.npy");
     let fine = place.npy("fine.npy", &x);
+    let turned = place.npy("turned.npy", &x.transpose(1, 2).unwrap());
+    let turned_one = place.npy("one.npy", &Tensor::zeros([40, 2], DType::F32).unwrap());
     refused(
         &[
             (&["predict", &folder, &shape], 1, "an array of shape [60, 2, 41], and the model takes (2, 40)"),
@@ -353,7 +366,16 @@ fn bad_data_is_named_and_nothing_is_made() {
             (&["predict", &folder, &fine, "--invert"], 1, "--invert is for images"),
             (&["predict", &folder, &fine, "--out", "probabilities.csv"], 2, ".npy"),
             (&["predict", &folder, &fine, "--out", &no_folder], 1, "where.npy"),
+            (&["predict", &folder, &turned], 1, "its axes stand in another order: x.transpose(0, 2, 1)"),
+            (&["predict", &folder, &turned_one], 1, "its axes stand in another order: x.transpose(1, 0)"),
+            (&["predict", &folder, &last("last", &[40, 2])], 1, "x.transpose(0, 2, 1)"),
+            (&["predict", &folder, &format!("{}:train:0", last("last", &[40, 2]))], 1, "x.transpose(1, 0)"),
             (&["predict", &folder, &format!("{good}:test:0")], 1, "no test part"),
+            (&["predict", &folder, &format!("{good}:foo:0")], 1, "has train, and no test part"),
+            (&["predict", &folder, &format!("{good}:3")], 1, &format!("write {good}:train:3")),
+            (&["predict", &folder, "mnist:foo:3"], 1, "hint: mnist has train and test"),
+            (&["predict", &folder, "mnist:3"], 1, "write mnist:train:3"),
+            (&["predict", &folder, "nowhere.npz:3"], 1, "write nowhere.npz:train:3"),
             (&["predict", &folder, &format!("{good}:train:60")], 1, "no sample 60"),
             (&["eval", &folder, &video], 1, "videos of"),
         ],

@@ -80,6 +80,23 @@ fn a_network_without_space_sees_it_all() {
     assert!(mlp.contains("67,143,306 parameters") && mlp.contains("coverage: 100 % of the input"), "{mlp}");
 }
 
+#[test]
+fn much_memory_is_given_in_large_units() {
+    let large = text(&["alexnet", "--batch-size", "10000"]);
+    assert!(large.contains("MiB, all layers' outputs ") && large.trim_end().ends_with(" GiB"), "{large}");
+    assert!(text(&["lenet5"]).trim_end().ends_with(" MiB"));
+}
+
+#[test]
+fn an_input_of_another_kind_is_told_with_the_model_that_takes_it() {
+    let output = summary(&["lenet5", "--input", "2x64"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains("lenet5 takes images (C, H, W)") && error.contains("rasgo-small-1d takes such"),
+        "{error}"
+    );
+}
+
 /// The example that README links to.
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/model.toml");
 

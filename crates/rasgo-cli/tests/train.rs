@@ -101,6 +101,18 @@ fn a_killed_run_goes_on_to_the_same_bits() {
     }
     let output = run(&["train", "--resume", &place.path("whole")]);
     assert!(output.status.success() && error_of(&output).contains("finished already"));
+    // What it suggests is what the training did.
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains(&format!("{}:test:42\n", place.path("bars"))), "{shown}");
+}
+
+#[test]
+fn a_large_learning_rate_is_told_in_short() {
+    let place = Place::new();
+    let mut arguments = place.train("diverged");
+    arguments.extend(["--lr", "1e30", "--optimizer", "sgd"].map(String::from));
+    let error = error_of(&run(&as_str(&arguments)));
+    assert!(error.contains("a smaller --lr than 1e30;"), "{error}");
 }
 
 /// Interrupts a process, as Ctrl-C does.
@@ -250,7 +262,16 @@ fn a_model_file_that_does_not_fit_names_the_layer_and_the_arithmetic() {
             (&["train", &bars, "--model", &large, "--out", &out], 1, "31"),
             (&["train", &bars, "--model", &unknown, "--out", &out], 1, "strid"),
             (&["train", &bars, "--model", &kind, "--out", &out], 1, "Conv2d"),
-            (&["train", &bars, "--model", &place.path("none.toml"), "--out", &out], 1, "none.toml"),
+            (
+                &["train", &bars, "--model", &place.path("none.toml"), "--out", &out],
+                1,
+                "none.toml: there is no such file",
+            ),
+            (
+                &["train", &bars, "--config", &place.path("none.toml"), "--out", &out],
+                1,
+                "there is no such file",
+            ),
             (&["summary", &large], 1, "31"),
         ],
         &out,

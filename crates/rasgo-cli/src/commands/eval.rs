@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use rasgo::data::{
-    self, Dataset, Loader, LoaderOptions, Sample, Splits, Subset, samples_called, split_indices,
+    self, Dataset, Loader, LoaderOptions, Sample, Splits, Subset, samples_called, split_indices, word_for,
 };
 use rasgo::train::{Evaluation, SavedModel, TrainConfig, evaluate};
 use rasgo::{Error, ErrorKind, Result, Shape};
@@ -136,9 +136,10 @@ impl Eval {
         }
         let all: usize = (0..classes.len()).map(count).sum();
         print(&format!(
-            "accuracy {:.2} % of {} {samples}, loss {:.4}",
+            "accuracy {:.2} % of {} {}, loss {:.4}",
             100.0 * result.accuracy,
             whole(all as u64),
+            word_for(all, samples),
             result.loss
         ))?;
         let mut rows = vec![["class", samples, "precision", "recall"].map(String::from).to_vec()];

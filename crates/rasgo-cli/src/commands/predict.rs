@@ -1,12 +1,13 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use rasgo::data::{is_sample_name, read_samples, sample_by_name, samples_called};
 use rasgo::formats::{Disk, npy};
 use rasgo::train::SavedModel;
-use rasgo::{DType, Error, Result, Tensor};
+use rasgo::{DType, Error, ErrorKind, Result, Tensor};
 use serde_json::json;
 
+use crate::axes::{array_of, with_transposition};
 use crate::terminal::{note, print};
 
 /// An image file of any size and mode is brought to the model's input; arrays must have its shape, alone or as a batch.
@@ -64,12 +65,24 @@ impl Predict {
     /// The samples that one argument names, with what to call each.
     fn samples(&self, model: &SavedModel, argument: &str) -> Result<Vec<(String, Tensor)>> {
         let one = |sample: Tensor| Ok(vec![(argument.to_string(), sample)]);
-        if is_sample_name(argument) {
+        let shape = &model.network.architecture().input[..];
+        if is_sample_name(argument) && !Path::new(argument).exists() {
             let (dataset, index) = sample_by_name(argument)?;
+            if dataset.shape()[..] != *shape {
+                let text =
+                    format!("{argument} has the shape {}, and the model takes {shape:?}", dataset.shape());
+                return Err(with_transposition(Error::new(ErrorKind::Data, text), dataset.shape(), shape));
+            }
             return one(dataset.get(index)?.input);
         }
-        let shape = &model.network.architecture().input[..];
-        match read_samples(argument, shape)? {
+        let samples = read_samples(argument, shape).map_err(|error| match error.kind() {
+            ErrorKind::Data => match array_of(Path::new(argument)) {
+                Some(array) => with_transposition(error, array.shape(), shape),
+                None => error,
+            },
+            _ => error,
+        })?;
+        match samples {
             None => one(model.read(argument)?),
             Some(batch) if batch.shape()[0] == 1 => one(batch.reshape(shape)?),
             Some(batch) => (0..batch.shape()[0])

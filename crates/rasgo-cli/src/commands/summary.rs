@@ -1,5 +1,5 @@
 use clap::Args;
-use rasgo::zoo::{Architecture, named, summarize};
+use rasgo::zoo::{Architecture, default_for, named, summarize};
 use rasgo::{Error, Result};
 
 use crate::terminal::{print, table, whole};
@@ -47,6 +47,16 @@ fn shown_where_known<T: Copy + ToString>(numbers: &[Option<T>]) -> String {
     known.map_or("-".to_string(), |known| known.join("x"))
 }
 
+/// Bytes in the unit that leaves a number below 1024.
+fn memory(bytes: u64) -> String {
+    let mib = bytes as f64 / (1 << 20) as f64;
+    match mib {
+        ..1024.0 => format!("{mib:.1} MiB"),
+        ..1_048_576.0 => format!("{:.1} GiB", mib / 1024.0),
+        _ => format!("{:.1} TiB", mib / 1_048_576.0),
+    }
+}
+
 /// What the model sees of its input, and where layers begin to miss something.
 fn coverage(summary: &rasgo::zoo::Summary) -> String {
     let mut text = format!("coverage: {} of the input", summary.seen.share());
@@ -68,13 +78,15 @@ impl Summary {
             true => Architecture::read(&self.model)?,
             false => named(&self.model)?.architecture(),
         };
-        if let Some(input) = &self.input {
-            architecture = architecture.input(sizes(input)?);
-        }
-        if let Some(classes) = self.classes {
-            architecture = architecture.classes(classes);
-        }
-        let network = architecture.build()?;
+        let input = self.input.as_deref().map_or(Ok(architecture.input.clone()), sizes)?;
+        let classes = self.classes.or(architecture.classes);
+        let network = architecture.build_for(&input, classes.unwrap_or(10)).map_err(|error| {
+            match input.len() == architecture.input.len() {
+                true => error,
+                false => error.hint(format!("{} takes such an input", default_for(&input))),
+            }
+        })?;
+        architecture = Architecture { classes, ..network.architecture().clone() };
         if self.toml {
             return print(architecture.to_toml().trim_end());
         }
@@ -116,13 +128,12 @@ impl Summary {
             whole(summary.multiply_adds)
         ))?;
         print(&coverage(&summary))?;
-        let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / (1 << 20) as f64);
         let activations = summary.activation_bytes() as u64 * self.batch_size as u64;
         print(&format!(
             "memory at batch size {}: weights {}, all layers' outputs {}",
             self.batch_size,
-            mib(4 * parameters),
-            mib(activations)
+            memory(4 * parameters),
+            memory(activations)
         ))?;
         Ok(())
     }

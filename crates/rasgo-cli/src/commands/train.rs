@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rasgo::data;
+use rasgo::data::{self, word_for};
 use rasgo::train::{EpochMetrics, Observer, Outcome, Progress, Setup, TrainConfig, Trainer};
 use rasgo::{Error, ErrorKind, Result, zoo};
 
@@ -83,15 +83,21 @@ impl Train {
             return print(&serde_json::to_string(&outcome.metrics).expect("metrics have a text"));
         }
         let data = TrainConfig::read(outcome.folder.join("config.toml"))?.data;
-        let mut sample = format!("{data}:train:0");
-        if let Some(test) = &outcome.test {
-            let count: usize = test.confusion.iter().flatten().sum();
-            sample = format!("{data}:test:{}", 42.min(count - 1));
+        let tested = match &outcome.test {
+            Some(test) => Some(test.confusion.iter().flatten().sum()),
+            // A run that was finished before has the number in its data alone, if they are still there.
+            None => data::open(&data).ok().and_then(|splits| Some(splits.test?.len())),
+        };
+        let sample = match tested {
+            Some(count) => format!("{data}:test:{}", 42.min(count.saturating_sub(1))),
+            None => format!("{data}:train:0"),
+        };
+        if let (Some(test), Some(count)) = (&outcome.test, tested) {
             print(&format!(
                 "{:.2} % of {} test {}, after {:.0} s",
                 100.0 * test.accuracy,
                 whole(count as u64),
-                watch.samples,
+                word_for(count, watch.samples),
                 outcome.metrics.seconds
             ))?;
         }

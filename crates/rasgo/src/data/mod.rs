@@ -32,7 +32,7 @@ pub use array_file::read_samples;
 pub use arrays::ArrayDataset;
 pub use augment::Augment;
 pub use batch::{Batch, batch_of};
-pub use dataset::{Dataset, Sample, samples_called};
+pub use dataset::{Dataset, Sample, samples_called, word_for};
 pub use find::{Splits, find_mnist, open};
 pub use idx::{IdxDataset, Part};
 pub use loader::{Epoch, Loader};

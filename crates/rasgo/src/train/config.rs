@@ -102,6 +102,14 @@ impl Default for TrainConfig {
     }
 }
 
+/// A number without rows of zeros.
+pub(super) fn short(value: f64) -> String {
+    match value == 0.0 || (1e-4..1e6).contains(&value.abs()) {
+        true => value.to_string(),
+        false => format!("{value:e}"),
+    }
+}
+
 impl TrainConfig {
     /// Reads a `config.toml`.
     pub fn read(path: impl AsRef<Path>) -> Result<TrainConfig> {
@@ -170,7 +178,7 @@ impl TrainConfig {
         ];
         for (name, value, ok) in numbers {
             if !ok || !value.is_finite() {
-                return wrong(name, value.to_string(), "give a finite number in its range, as lr 0.01");
+                return wrong(name, short(value), "give a finite number in its range, as lr 0.01");
             }
         }
         self.optimizer.check()?;

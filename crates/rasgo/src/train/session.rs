@@ -8,13 +8,13 @@ use rasgo_core::ops::CrossEntropyOptions;
 use rasgo_core::{Error, ErrorKind, Gradients, Result, random, trim_memory};
 
 use super::checkpoint::{self, Identity, Position, Trained};
-use super::config::{AugmentConfig, TrainConfig};
+use super::config::{AugmentConfig, TrainConfig, short};
 use super::evaluate::evaluate;
 use super::observer::{EpochMetrics, Observer, Outcome, Progress, Setup};
 use super::saved_model::ModelInfo;
 use super::trainer::Trainer;
 use super::weight_mean::WeightMean;
-use crate::data::{self, Batch, Dataset, Loader, LoaderOptions, Normalize, Splits, samples_called};
+use crate::data::{self, Batch, Dataset, Loader, LoaderOptions, Normalize, Splits, samples_called, word_for};
 use crate::formats::{ResizeRule, weights_hash};
 use crate::nn::{Module, ModuleExt};
 use crate::optim::{Group, Optimizer, clip_grad_norm};
@@ -45,7 +45,10 @@ fn expect_two_classes(labels: &[i64], classes: &[String]) -> Result<()> {
     }
     let class = usize::try_from(*first).ok().and_then(|class| classes.get(class));
     let name = class.map_or(first.to_string(), |name| format!("{name:?}"));
-    let text = format!("all {} training samples are of one class, {name}", labels.len());
+    let text = match labels.len() {
+        1 => format!("the only training sample is of class {name}"),
+        count => format!("all {count} training samples are of one class, {name}"),
+    };
     Err(Error::new(ErrorKind::Data, text).hint("give samples of two classes or more"))
 }
 
@@ -62,7 +65,7 @@ impl<'a> Session<'a> {
         let classes = splits.train.classes().to_vec();
         let shape = splits.train.shape().to_vec();
         random::manual_seed(config.seed);
-        let network = architecture.classes(classes.len()).input(&shape).build()?;
+        let network = architecture.build_for(&shape, classes.len())?;
         let labels = splits.train.labels()?;
         expect_two_classes(&labels, &classes)?;
         let (kept, held_out) = match config.held_out.unwrap_or(0) {
@@ -74,7 +77,12 @@ impl<'a> Session<'a> {
         let step_images = config.batch_size.saturating_mul(config.accumulate);
         if kept.len() < step_images {
             let what = samples_called(&shape);
-            let text = format!("a step takes {step_images} {what}, and there are {} to train on", kept.len());
+            let text = format!(
+                "a step takes {step_images} {}, and there {} {} to train on",
+                word_for(step_images, what),
+                if kept.len() == 1 { "is" } else { "are" },
+                kept.len()
+            );
             return Err(Error::argument(text).hint("give a smaller --batch-size or --accumulate"));
         }
         let normalize = Normalize::measure(&*splits.train, &kept)?;
@@ -253,7 +261,7 @@ impl<'a> Session<'a> {
             let text = format!("the loss became {value} at step {}", step + 1);
             return Err(Error::new(ErrorKind::NotFinite, text).hint(format!(
                 "try a smaller --lr than {}; the last good checkpoint is kept in {}",
-                self.config.lr,
+                short(self.config.lr),
                 self.folder.join("checkpoint").display()
             )));
         }

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::layer::LayerSpec;
 use super::model_file;
+use super::models::default_for;
 use super::network::Network;
+use crate::data::samples_called;
 use crate::nn::{Module, Sequential, shape_only_forward};
 use crate::text_file::read_text;
 
@@ -105,6 +107,44 @@ impl Architecture {
             Some([backbone, neck, head]) => [backbone, neck, head],
             None => ["backbone", "neck", "head"],
         }
+    }
+
+    /// Makes the network for samples of that shape and so many classes.
+    ///
+    /// # Errors
+    /// As [`build`](Architecture::build); where the model is for images and the samples are sequences or the like, or the
+    /// samples look as if their channels came last, that is told.
+    pub fn build_for(&self, samples: &[usize], classes: usize) -> Result<Network> {
+        self.clone().classes(classes).input(samples).build().map_err(|error| self.misfit(samples, error))
+    }
+
+    /// The error of layers that do not fit these samples.
+    fn misfit(&self, samples: &[usize], error: Error) -> Error {
+        let (wanted, found) = (self.input.len(), samples.len());
+        if wanted != found {
+            let axes = ["", "", "(C, L)", "(C, H, W)", "(C, D, H, W)"];
+            let text = format!(
+                "{} takes {} {}, and the data are {} of ({})",
+                self.name.as_deref().unwrap_or("the model"),
+                samples_called(&self.input),
+                axes.get(wanted).copied().unwrap_or(""),
+                samples_called(samples),
+                samples.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
+            );
+            return Error::new(ErrorKind::Config, text)
+                .hint(format!("use --model {}, or one of your own for such samples", default_for(samples)));
+        }
+        // Channels are few, but for sequences, which are then longer than that.
+        let channels_last =
+            matches!(*samples, [first, .., last] if last < first && (last <= 4 || found == 2));
+        if !channels_last {
+            return error;
+        }
+        let axes: Vec<String> = [0, found].into_iter().chain(1..found).map(|axis| axis.to_string()).collect();
+        error.hint(format!(
+            "if the channels come last in x, they must be put first: x.transpose({})",
+            axes.join(", ")
+        ))
     }
 
     /// Makes the network: infers the channels of each layer from what comes into it, and checks that all fit.
