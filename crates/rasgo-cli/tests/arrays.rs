@@ -259,6 +259,42 @@ fn a_model_of_ones_own_is_trained_and_what_was_held_out_is_evaluated() {
 }
 
 #[test]
+fn a_bad_input_keeps_no_other_from_being_predicted() {
+    let place = Place::new();
+    let (x, y) = series(60, 0);
+    let data = place.npz("data.npz", &[("x", x.clone()), ("y", y)]);
+    let mut arguments = place.train(&data, "run");
+    arguments[3] = "1".to_string();
+    assert!(run(&as_str(&arguments)).status.success());
+    let folder = place.path("run");
+    let good = place.npy("good.npy", &x);
+    let short = place.npy("short.npy", &x.narrow(2, 0, 7).unwrap());
+    let (missing, name) = (place.path("missing.npy"), format!("{data}:train:0"));
+    let out = place.path("out.npy");
+    let inputs = ["predict", &folder, &missing, &good, &short, &name, "--out", &out];
+    let output = run(&inputs);
+    let (error, shown) = (error_of(&output), String::from_utf8_lossy(&output.stdout).into_owned());
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert_eq!((shown.lines().count(), npy::load(&out).unwrap().shape()[0]), (61, 61));
+    for expected in [
+        &format!("error: {missing}: ")[..],
+        &format!("error: {short}: an array"),
+        "error: 2 of 4 inputs",
+        "rows of the others",
+    ] {
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+    let output = run(&[&inputs[..], &["--json"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let predictions = json["predictions"].as_array().unwrap();
+    assert_eq!(predictions.len(), 63);
+    assert_eq!(predictions[0]["image"], missing);
+    assert!(predictions[61]["error"].as_str().unwrap().contains("an array of shape [60, 2, 7]"), "{json}");
+    assert!(predictions[62]["classes"].is_array());
+}
+
+#[test]
 fn bad_data_is_named_and_nothing_is_made() {
     let place = Place::new();
     let out = place.path("out");

@@ -8,7 +8,7 @@ use rasgo::{DType, Error, ErrorKind, Result, Tensor};
 use serde_json::json;
 
 use crate::axes::{array_of, with_transposition};
-use crate::terminal::{note, print};
+use crate::terminal::{note, print, print_error};
 
 /// An image file of any size and mode is brought to the model's input; arrays must have its shape, alone or as a batch.
 #[derive(Debug, Args)]
@@ -104,6 +104,16 @@ impl Predict {
         Ok(sample)
     }
 
+    /// What to call the samples that one argument names, and their probabilities, row by row.
+    fn probabilities(&self, model: &SavedModel, argument: &str) -> Result<(Vec<String>, Vec<f32>)> {
+        let (mut names, mut samples) = (Vec::new(), Vec::new());
+        for (name, sample) in self.samples(model, argument)? {
+            samples.push(self.on_right_ground(model, &name, sample)?);
+            names.push(name);
+        }
+        Ok((names, model.predict_all(&samples)?.to_vec::<f32>()?))
+    }
+
     pub(crate) fn run(self) -> Result<()> {
         let model = SavedModel::load(&self.run)?;
         let shape = &model.network.architecture().input;
@@ -111,14 +121,20 @@ impl Predict {
             let text = format!("--invert is for images, and the model takes {}", samples_called(shape));
             return Err(Error::argument(text).hint("leave it out"));
         }
-        let (mut rows, mut predictions) = (Vec::new(), Vec::new());
+        let (mut rows, mut predictions, mut errors) = (Vec::new(), Vec::new(), Vec::new());
         for argument in &self.images {
-            let (mut names, mut samples) = (Vec::new(), Vec::new());
-            for (name, sample) in self.samples(&model, argument)? {
-                samples.push(self.on_right_ground(&model, &name, sample)?);
-                names.push(name);
-            }
-            let probabilities = model.predict_all(&samples)?.to_vec::<f32>()?;
+            let (names, probabilities) = match self.probabilities(&model, argument) {
+                Ok(found) => found,
+                Err(error) => {
+                    let error = about(argument, error);
+                    predictions.push(json!({"image": argument, "error": error.summary()}));
+                    if self.images.len() > 1 {
+                        print_error(&error);
+                    }
+                    errors.push(error);
+                    continue;
+                }
+            };
             for (name, row) in names.iter().zip(probabilities.chunks_exact(model.info.classes.len())) {
                 let mut order: Vec<usize> = (0..row.len()).collect();
                 order.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
@@ -138,7 +154,7 @@ impl Predict {
             }
             rows.extend(probabilities);
         }
-        if let Some(path) = &self.out {
+        if let Some(path) = self.out.as_ref().filter(|_| !rows.is_empty()) {
             let classes = model.info.classes.len();
             let count = rows.len() / classes;
             npy::save(&Disk::default(), path, &Tensor::from_vec(rows, [count, classes])?)?;
@@ -146,6 +162,38 @@ impl Predict {
         if self.json {
             print(&json!({"predictions": predictions}).to_string())?;
         }
-        Ok(())
+        self.outcome(errors)
+    }
+
+    /// The error with which the command ends, if there was one: of one input its own, else how many there were.
+    fn outcome(&self, mut errors: Vec<Error>) -> Result<()> {
+        let (failed, all) = (errors.len(), self.images.len());
+        match errors.pop() {
+            None => Ok(()),
+            Some(error) if all == 1 => Err(error),
+            Some(error) => {
+                let text = format!("{failed} of {all} inputs could not be predicted");
+                let last = Error::new(error.kind(), text);
+                Err(match &self.out {
+                    Some(path) if failed < all => {
+                        last.hint(format!("{} has the rows of the others", path.display()))
+                    }
+                    _ => last,
+                })
+            }
+        }
+    }
+}
+
+/// An error that names the input, if it does not yet.
+fn about(argument: &str, error: Error) -> Error {
+    let text = error.summary();
+    if text.contains(argument) {
+        return error;
+    }
+    let named = Error::new(error.kind(), format!("{argument}: {text}"));
+    match error.hint_text() {
+        Some(hint) => named.hint(hint),
+        None => named,
     }
 }
