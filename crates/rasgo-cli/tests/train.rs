@@ -391,4 +391,25 @@ fn a_picture_on_the_other_ground_is_noticed_and_invert_turns_it_around() {
     let (_, note) = shown(&[&bright]);
     assert!(note.contains("--invert"), "{note}");
     assert_eq!(shown(&[&bright, "--invert"]), (expected, String::new()));
+    // A sample by name lies on the right ground.
+    let name = format!("{}:test:4", place.path("bars"));
+    let lines = |arguments: &[&str]| {
+        let output = run(&[&["predict", &folder], arguments].concat());
+        String::from_utf8_lossy(&output.stdout).lines().map(String::from).collect::<Vec<_>>()
+    };
+    assert_eq!(lines(&[&bright, &name, "--invert"])[1..], lines(&[&name])[..]);
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        let output = run(&[&["predict", &folder, &dark, "--json"], arguments].concat());
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let all = &json(&[])["predictions"][0]["classes"];
+    assert_eq!(all.as_array().unwrap().len(), 2);
+    assert_eq!(json(&["--top", "1"])["predictions"][0]["classes"], serde_json::json!([all[0]]));
+    refused(
+        &[
+            (&["predict", &folder, &dark, "--top", "0"], 2, "1 or more"),
+            (&["predict", &folder, &name, "--invert"], 1, "--invert is for files"),
+        ],
+        &place.path("none"),
+    );
 }

@@ -8,6 +8,7 @@ use rasgo::{DType, Error, ErrorKind, Result, Tensor};
 use serde_json::json;
 
 use crate::axes::{array_of, with_transposition};
+use crate::numbers::positive;
 use crate::terminal::{note, print, print_error};
 
 /// An image file of any size and mode is brought to the model's input; arrays must have its shape, alone or as a batch.
@@ -19,12 +20,13 @@ pub(crate) struct Predict {
     /// mnist:test:42
     #[arg(required = true)]
     images: Vec<String>,
-    /// Turn dark and bright around, for images on the other ground than those of the training
+    /// Turn dark and bright of files around, for images on the other ground than those of the training; samples by name
+    /// stay as they are
     #[arg(long)]
     invert: bool,
-    /// Classes to show for each sample
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    top: usize,
+    /// Classes to show for each sample [default: 3, or all with --json]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = positive)]
+    top: Option<usize>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -61,12 +63,17 @@ fn other_ground(model: &SavedModel, image: &Tensor) -> Result<bool> {
     Ok(own * mean < 0.0 && own.abs().min(mean.abs()) > 0.15)
 }
 
+/// Whether an argument names a sample of a data set, and no file.
+fn names_sample(argument: &str) -> bool {
+    is_sample_name(argument) && !Path::new(argument).exists()
+}
+
 impl Predict {
     /// The samples that one argument names, with what to call each.
     fn samples(&self, model: &SavedModel, argument: &str) -> Result<Vec<(String, Tensor)>> {
         let one = |sample: Tensor| Ok(vec![(argument.to_string(), sample)]);
         let shape = &model.network.architecture().input[..];
-        if is_sample_name(argument) && !Path::new(argument).exists() {
+        if names_sample(argument) {
             let (dataset, index) = sample_by_name(argument)?;
             if dataset.shape()[..] != *shape {
                 let text =
@@ -91,7 +98,7 @@ impl Predict {
         }
     }
 
-    /// Turns images around where that is asked for, and else asks whether it is meant.
+    /// Turns images of a file around where that is asked for, and else asks whether it is meant.
     fn on_right_ground(&self, model: &SavedModel, name: &str, sample: Tensor) -> Result<Tensor> {
         if self.invert {
             return inverted(&sample);
@@ -108,7 +115,10 @@ impl Predict {
     fn probabilities(&self, model: &SavedModel, argument: &str) -> Result<(Vec<String>, Vec<f32>)> {
         let (mut names, mut samples) = (Vec::new(), Vec::new());
         for (name, sample) in self.samples(model, argument)? {
-            samples.push(self.on_right_ground(model, &name, sample)?);
+            samples.push(match names_sample(argument) {
+                true => sample,
+                false => self.on_right_ground(model, &name, sample)?,
+            });
             names.push(name);
         }
         Ok((names, model.predict_all(&samples)?.to_vec::<f32>()?))
@@ -121,6 +131,11 @@ impl Predict {
             let text = format!("--invert is for images, and the model takes {}", samples_called(shape));
             return Err(Error::argument(text).hint("leave it out"));
         }
+        if self.invert && self.images.iter().all(|argument| names_sample(argument)) {
+            let text = "--invert is for files, and all inputs are samples by name";
+            return Err(Error::argument(text).hint("leave it out"));
+        }
+        let top = self.top.unwrap_or(if self.json { usize::MAX } else { 3 });
         let (mut rows, mut predictions, mut errors) = (Vec::new(), Vec::new(), Vec::new());
         for argument in &self.images {
             let (names, probabilities) = match self.probabilities(&model, argument) {
@@ -138,17 +153,13 @@ impl Predict {
             for (name, row) in names.iter().zip(probabilities.chunks_exact(model.info.classes.len())) {
                 let mut order: Vec<usize> = (0..row.len()).collect();
                 order.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
-                let best: Vec<(&str, f32)> =
-                    order.iter().map(|&class| (model.info.classes[class].as_str(), row[class])).collect();
+                let best = order.iter().take(top).map(|&class| (&model.info.classes[class], row[class]));
                 if self.json {
                     let classes: Vec<_> =
-                        best.iter().map(|(name, p)| json!({"name": name, "probability": p})).collect();
+                        best.map(|(name, p)| json!({"name": name, "probability": p})).collect();
                     predictions.push(json!({"image": name, "classes": classes}));
                 } else {
-                    let shown = best
-                        .iter()
-                        .take(self.top.max(1))
-                        .map(|(name, p)| format!("{name} {:.2} %", 100.0 * p));
+                    let shown = best.map(|(name, p)| format!("{name} {:.2} %", 100.0 * p));
                     print(&format!("{name}: {}", shown.collect::<Vec<_>>().join(", ")))?;
                 }
             }
