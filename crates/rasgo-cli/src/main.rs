@@ -7,6 +7,7 @@ mod configuration;
 mod machine;
 mod numbers;
 mod operations;
+mod paths;
 mod plot;
 mod report;
 mod sample_picture;

@@ -8,6 +8,7 @@ use rasgo::train::{AugmentConfig, EpochMetrics, Evaluation, Outcome, SavedModel,
 use rasgo::{Error, Result, zoo};
 
 use crate::commands::evaluate_on;
+use crate::paths::last_part;
 use crate::plot::{Curve, plot};
 use crate::sample_picture::sample_picture;
 use crate::terminal::whole;
@@ -42,10 +43,10 @@ pub(crate) fn write(outcome: &Outcome) -> Result<()> {
     if let Some(data) = splits.test {
         let evaluation = match &outcome.test {
             Some(evaluation) => evaluation,
-            None => &evaluate_on(&SavedModel::load(folder)?, data.clone())?,
+            None => &evaluate_on(&SavedModel::load(folder)?, data.clone(), &config.data)?,
         };
         page += &confusion(data.classes(), evaluation, samples);
-        page += &mistakes(&*data, evaluation, samples)?;
+        page += &mistakes(&*data, &config.data, evaluation, samples)?;
     }
     page += &format!("<h2>Configuration</h2><pre>{}</pre>", escape(&config.to_toml()));
     Disk::default().write_whole(folder.join("report.html"), |file| file.put(page.as_bytes()))
@@ -66,7 +67,7 @@ fn percent(value: f64) -> String {
 
 fn head(config: &TrainConfig, lines: &[EpochMetrics], samples: &str) -> String {
     let model = config.model.as_deref().unwrap_or(zoo::DEFAULT);
-    let title = format!("{} on {}", escape(model), escape(&config.data));
+    let title = format!("{} on {}", escape(last_part(model)), escape(last_part(&config.data)));
     let dash = || "–".to_string();
     let rows: String = lines
         .iter()
@@ -138,8 +139,8 @@ fn confusion(classes: &[String], evaluation: &Evaluation, samples: &str) -> Stri
     )
 }
 
-/// The samples that the network was surest of, and wrong.
-fn mistakes(data: &dyn Dataset, evaluation: &Evaluation, samples: &str) -> Result<String> {
+/// The samples that the network was surest of, and wrong; `path` is where the data are.
+fn mistakes(data: &dyn Dataset, path: &str, evaluation: &Evaluation, samples: &str) -> Result<String> {
     let mut figures = String::new();
     for mistake in &evaluation.mistakes {
         let picture = sample_picture(&data.get(mistake.index)?.input)?;
@@ -148,7 +149,7 @@ fn mistakes(data: &dyn Dataset, evaluation: &Evaluation, samples: &str) -> Resul
             escape(&data.classes()[mistake.class]),
             escape(&data.classes()[mistake.prediction]),
             100.0 * mistake.probability,
-            escape(&data.name(mistake.index))
+            escape(&data.name(mistake.index).replacen(path, last_part(path), 1))
         );
     }
     Ok(match figures.is_empty() {

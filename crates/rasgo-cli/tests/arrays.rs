@@ -295,6 +295,42 @@ fn a_bad_input_keeps_no_other_from_being_predicted() {
 }
 
 #[test]
+fn a_run_knows_its_data_and_its_model_file_from_any_folder() {
+    let place = Place::new();
+    let (x, y) = series(60, 0);
+    let data = place.npz("here.npz", &[("x", x), ("y", y)]);
+    let printed = text_of(&["summary", "rasgo-small-1d", "--toml"]);
+    fs::write(place.path("own.toml"), printed).unwrap();
+    let relative = "train here.npz --model own.toml --epochs 1 --batch-size 20 --out run".split(' ');
+    let mut command = rasgo(&relative.collect::<Vec<_>>());
+    let output = command.current_dir(place.folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", error_of(&output));
+    // Paths from where one is stand in what is shown.
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("predict run here.npz:train:0"), "{shown}");
+    let report = fs::read_to_string(place.path("run/report.html")).unwrap();
+    assert!(report.contains("<h1>own.toml on here.npz</h1>"), "{report}");
+    // This process is in another folder.
+    let folder = place.path("run");
+    assert!(text_of(&["eval", &folder]).contains("of 6 sequences"));
+    // A run from before has its paths as they were given, and goes on where it was begun.
+    let stopped = place.path("stopped");
+    fs::create_dir(&stopped).unwrap();
+    let config = fs::read_to_string(Path::new(&folder).join("config.toml")).unwrap();
+    let before = config.replace(&data, "here.npz").replace(&place.path("own.toml"), "own.toml");
+    assert_ne!(before, config);
+    fs::write(Path::new(&stopped).join("config.toml"), before).unwrap();
+    let output = rasgo(&["train", "--resume", "stopped"]).current_dir(place.folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", error_of(&output));
+    assert_eq!(hash(Path::new(&stopped)), hash(Path::new(&folder)));
+    fs::remove_file(&data).unwrap();
+    let text = format!(
+        "the model was trained on {data}, and nothing is there now\nhint: put it back, or give the data"
+    );
+    refused(&[(&["eval", &folder], 1, &text)], &place.path("none"));
+}
+
+#[test]
 fn bad_data_is_named_and_nothing_is_made() {
     let place = Place::new();
     let out = place.path("out");
@@ -391,6 +427,7 @@ fn bad_data_is_named_and_nothing_is_made() {
     let infinite = place.npy("infinite.npy", &changed(1234, f32::INFINITY));
     let video = place.safetensors("video.safetensors", &with_test(videos(20, 0), videos(20, 0)), "");
     let no_folder = place.path("no/where.npy");
+    let many = two("many", &x, &y_of((0..60).map(|i| i % 3).collect()));
     let fine = place.npy("fine.npy", &x);
     let turned = place.npy("turned.npy", &x.transpose(1, 2).unwrap());
     let turned_one = place.npy("one.npy", &Tensor::zeros([40, 2], DType::F32).unwrap());
@@ -413,7 +450,19 @@ fn bad_data_is_named_and_nothing_is_made() {
             (&["predict", &folder, "mnist:3"], 1, "write mnist:train:3"),
             (&["predict", &folder, "nowhere.npz:3"], 1, "write nowhere.npz:train:3"),
             (&["predict", &folder, &format!("{good}:train:60")], 1, "no sample 60"),
-            (&["eval", &folder, &video], 1, "videos of"),
+            (
+                &["eval", &folder, &video],
+                1,
+                &format!("{video}: videos of [1, 5, 9, 12], and the model takes"),
+            ),
+            (&["eval", &folder, &video], 1, &format!("train one on these: rasgo train {video}")),
+            (
+                &["eval", &folder, &many],
+                1,
+                &format!("{many}: the data has 3 classes, the model 2\nhint: give data"),
+            ),
+            (&["eval", &folder, &last("last", &[40, 2])], 1, "last.npz: sequences of [40, 2]"),
+            (&["eval", &folder, &last("last", &[40, 2])], 1, "x.transpose(0, 2, 1)"),
         ],
         &out,
     );

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -9,6 +9,7 @@ use rasgo::train::{Evaluation, SavedModel, TrainConfig, evaluate};
 use rasgo::{Error, ErrorKind, Result, Shape};
 use serde_json::json;
 
+use crate::axes::with_transposition;
 use crate::terminal::{note, print, table, whole};
 
 /// Accuracy, loss, precision and recall of each class, and the confusion matrix.
@@ -56,12 +57,26 @@ impl Dataset for Named {
     }
 }
 
-/// Evaluates a saved model on data whose samples and classes must be its own.
-pub(crate) fn evaluate_on(model: &SavedModel, data: Arc<dyn Dataset>) -> Result<Evaluation> {
+/// Opens the data that a model was trained on.
+fn own_data(model: &SavedModel) -> Result<Splits> {
+    let path = &model.info.data;
+    data::open(path).map_err(|error| match path == "mnist" || Path::new(path).exists() {
+        true => error,
+        false => {
+            Error::new(error.kind(), format!("the model was trained on {path}, and nothing is there now"))
+                .hint("put it back, or give the data as in rasgo eval RUN DATA")
+        }
+    })
+}
+
+/// Evaluates a saved model on data from `path`, whose samples and classes must be its own.
+pub(crate) fn evaluate_on(model: &SavedModel, data: Arc<dyn Dataset>, path: &str) -> Result<Evaluation> {
     let (found, wanted) = (data.classes(), &model.info.classes);
+    let other =
+        format!("give data such as the model was trained on, or train one on these: rasgo train {path}");
     if found.len() > wanted.len() {
         let text = format!("the data has {} classes, the model {}", found.len(), wanted.len());
-        return Err(Error::new(ErrorKind::Data, text));
+        return Err(Error::new(ErrorKind::Data, text).file(path).hint(other));
     }
     // Labels that are only numbers have the names that the model gives them.
     let numbered =
@@ -73,12 +88,18 @@ pub(crate) fn evaluate_on(model: &SavedModel, data: Arc<dyn Dataset>) -> Result<
             found[class], wanted[class]
         );
         return Err(Error::new(ErrorKind::Data, text)
+            .file(path)
             .hint("number the classes as in the data that the model was trained on"));
     }
     if data.shape()[..] != model.network.architecture().input[..] {
         let (found, wanted) = (data.shape(), &model.network.architecture().input);
-        let text = format!("{} of {found} for a model of {wanted:?}", samples_called(found));
-        return Err(Error::new(ErrorKind::Data, text));
+        let text = format!(
+            "{} of {found}, and the model takes {} of {wanted:?}",
+            samples_called(found),
+            samples_called(wanted)
+        );
+        let error = Error::new(ErrorKind::Data, text).file(path).hint(other);
+        return Err(with_transposition(error, &[&[data.len()], &found[..]].concat(), wanted));
     }
     let data: Arc<dyn Dataset> = match found == wanted {
         true => data,
@@ -116,9 +137,11 @@ impl Eval {
 
     pub(crate) fn run(self) -> Result<()> {
         let model = SavedModel::load(&self.run)?;
-        let data = self.part(data::open(self.data.as_ref().unwrap_or(&model.info.data))?)?;
+        let splits = self.data.as_ref().map_or_else(|| own_data(&model), data::open)?;
+        let data = self.part(splits)?;
         let samples = samples_called(data.shape());
-        let result = evaluate_on(&model, data)?;
+        let path = self.data.as_ref().unwrap_or(&model.info.data);
+        let result = evaluate_on(&model, data, path)?;
         let classes = &model.info.classes;
         let count = |class: usize| result.confusion[class].iter().sum::<usize>();
         if self.json {

@@ -9,6 +9,7 @@ use rasgo::train::{EpochMetrics, Observer, Outcome, Progress, Setup, TrainConfig
 use rasgo::{Error, ErrorKind, Result, zoo};
 
 use crate::configuration::Configuration;
+use crate::paths::from_here;
 use crate::report;
 use crate::terminal::{note, print, whole};
 
@@ -88,6 +89,7 @@ impl Train {
             // A run that was finished before has the number in its data alone, if they are still there.
             None => data::open(&data).ok().and_then(|splits| Some(splits.test?.len())),
         };
+        let data = from_here(&data);
         let sample = match tested {
             Some(count) => format!("{data}:test:{}", 42.min(count.saturating_sub(1))),
             None => format!("{data}:train:0"),

@@ -146,6 +146,23 @@ impl TrainConfig {
         Ok(config)
     }
 
+    /// The same, with paths that hold in any working folder; `mnist` and the zoo's models are names and stay so.
+    pub(super) fn with_whole_paths(&self) -> TrainConfig {
+        let whole = |path: &str| -> Option<String> {
+            let found = Path::new(path).exists().then(|| std::path::absolute(path).ok())??;
+            found.to_str().map(String::from)
+        };
+        let mut config = self.clone();
+        if config.data != "mnist" {
+            config.data = whole(&config.data).unwrap_or(config.data);
+        }
+        config.model = config.model.map(|model| match model.ends_with(".toml") {
+            true => whole(&model).unwrap_or(model),
+            false => model,
+        });
+        config
+    }
+
     /// The model's layers, from the zoo or from a file; those for images where none is said.
     pub fn architecture(&self) -> Result<Architecture> {
         match self.model.as_deref().unwrap_or(zoo::DEFAULT) {
