@@ -25,7 +25,7 @@ pub(crate) struct Configuration {
     /// Passes over the training samples [default: 4]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     epochs: Option<u64>,
-    /// Samples of one batch [default: 128]
+    /// Samples of one batch [default: 128, or as many as there are]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = positive)]
     batch_size: Option<usize>,
     /// The peak of the learning rate [default: 0.01]
@@ -130,19 +130,9 @@ impl Configuration {
                 }
             )*};
         }
-        take!(
-            data,
-            epochs,
-            batch_size,
-            lr,
-            weight_decay,
-            label_smoothing,
-            accumulate,
-            clip_grad_norm,
-            ema,
-            seed
-        );
+        take!(data, epochs, lr, weight_decay, label_smoothing, accumulate, clip_grad_norm, ema, seed);
         config.model = self.model.clone().or(config.model);
+        config.batch_size = self.batch_size.or(config.batch_size);
         config.held_out = self.held_out.or(config.held_out);
         if let Some(name) = self.optimizer {
             config.optimizer = name.rule(config.optimizer);

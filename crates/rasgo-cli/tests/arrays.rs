@@ -331,6 +331,33 @@ fn a_run_knows_its_data_and_its_model_file_from_any_folder() {
 }
 
 #[test]
+fn few_samples_make_a_smaller_batch_unless_its_size_is_given() {
+    let place = Place::new();
+    let (x, y) = series(60, 0);
+    let data = place.npz("few.npz", &[("x", x), ("y", y)]);
+    let batch = |more: &[&str], name: &str| {
+        let out = place.path(name);
+        let output = run(&[&["train", &data, "--epochs", "1", "--out", &out], more].concat());
+        assert!(output.status.success(), "{}", error_of(&output));
+        let config = fs::read_to_string(Path::new(&out).join("config.toml")).unwrap();
+        let line = config.lines().find(|line| line.starts_with("batch_size")).unwrap().to_string();
+        (error_of(&output), line)
+    };
+    let (shown, line) = batch(&[], "default");
+    assert!(shown.contains("note: batch size 54, as there are only 54 sequences to train on\n"), "{shown}");
+    assert_eq!(line, "batch_size = 54");
+    assert_eq!(batch(&["--accumulate", "4"], "four").1, "batch_size = 13");
+    // A configuration says it too.
+    let config = place.path("default/config.toml");
+    assert!(!batch(&["--config", &config], "again").0.contains("note:"));
+    let out = place.path("out");
+    let large = ["train", &data, "--batch-size", "55", "--out", &out];
+    refused(&[(&large, 1, "a step takes 55 sequences, and there are 54 to train on")], &out);
+    let output = rasgo(&["train", &data, "--epochs", "1"]).current_dir(place.folder.path()).output().unwrap();
+    assert!(error_of(&output).contains("note: batch size 54"), "{}", error_of(&output));
+}
+
+#[test]
 fn bad_data_is_named_and_nothing_is_made() {
     let place = Place::new();
     let out = place.path("out");

@@ -115,12 +115,12 @@ impl Train {
 fn run_in_free_folder(trainer: Trainer, config: &TrainConfig, watch: &mut Watch) -> Result<Outcome> {
     // The model's name may follow from the data.
     let splits = data::open(&config.data)?;
-    let config = config.for_data(&*splits.train)?;
+    let model = config.for_data(&*splits.train)?.model;
     let trainer = trainer.data(splits);
     let stem = |text: &str| {
         Path::new(text).file_stem().map_or("data".into(), |stem| stem.to_string_lossy().into_owned())
     };
-    let name = format!("{}-{}", stem(&config.data), stem(config.model.as_deref().unwrap_or(zoo::DEFAULT)));
+    let name = format!("{}-{}", stem(&config.data), stem(model.as_deref().unwrap_or(zoo::DEFAULT)));
     let mut number = 0u64;
     loop {
         number += 1;
@@ -128,7 +128,7 @@ fn run_in_free_folder(trainer: Trainer, config: &TrainConfig, watch: &mut Watch)
         if folder.exists() {
             continue;
         }
-        match trainer.run(&config, folder, watch) {
+        match trainer.run(config, folder, watch) {
             Err(error) if error.kind() == ErrorKind::Exists => {}
             result => return result,
         }
@@ -165,6 +165,9 @@ impl Observer for Watch {
     fn started(&mut self, setup: &Setup) {
         self.samples = setup.samples;
         self.line(&format!("{}; {} parameters", setup.description, whole(setup.parameters as u64)));
+        for text in &setup.notes {
+            self.line(&format!("note: {text}"));
+        }
     }
 
     fn step(&mut self, progress: Progress) -> bool {

@@ -38,6 +38,9 @@ impl AugmentConfig {
     }
 }
 
+/// Samples of one forward, where nothing is said and there are enough.
+pub(super) const BATCH_SIZE: usize = 128;
+
 /// Everything that decides a run's result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -49,8 +52,9 @@ pub struct TrainConfig {
     pub model: Option<String>,
     /// Passes over the training samples.
     pub epochs: u64,
-    /// Samples of one forward.
-    pub batch_size: usize,
+    /// Samples of one forward. Unsaid, 128, or as many as there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_size: Option<usize>,
     /// Batches of one step, whose gradients are averaged: a larger batch than memory holds.
     pub accumulate: usize,
     /// The peak of the learning rate.
@@ -85,7 +89,7 @@ impl Default for TrainConfig {
             data: "mnist".to_string(),
             model: None,
             epochs: 4,
-            batch_size: 128,
+            batch_size: None,
             accumulate: 1,
             lr: 0.01,
             schedule: Schedule::OneCycle,
@@ -131,7 +135,9 @@ impl TrainConfig {
         let shape = data.shape();
         let mut config = self.clone();
         config.model.get_or_insert_with(|| zoo::default_for(shape).to_string());
-        config.held_out.get_or_insert((data.len() / 10).min(1000));
+        let held_out = *config.held_out.get_or_insert((data.len() / 10).min(1000));
+        let fitting = data.len().saturating_sub(held_out) / config.accumulate.max(1);
+        config.batch_size.get_or_insert(BATCH_SIZE.min(fitting.max(1)));
         let images = shape.len() == 3;
         let usual = if images { AugmentConfig::default() } else { AugmentConfig::NONE };
         let augment = *config.augment.get_or_insert(usual);
@@ -176,7 +182,7 @@ impl TrainConfig {
         let wrong = |name: &str, value: String, hint: &str| {
             Err(Error::argument(format!("{name} {value}")).hint(hint))
         };
-        if self.batch_size == 0 {
+        if self.batch_size == Some(0) {
             return wrong("batch size", "0".into(), "give 1 or more, as 128");
         }
         if self.epochs == 0 {

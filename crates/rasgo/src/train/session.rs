@@ -8,7 +8,7 @@ use rasgo_core::ops::CrossEntropyOptions;
 use rasgo_core::{Error, ErrorKind, Gradients, Result, random, trim_memory};
 
 use super::checkpoint::{self, Identity, Position, Trained};
-use super::config::{AugmentConfig, TrainConfig, short};
+use super::config::{AugmentConfig, BATCH_SIZE, TrainConfig, short};
 use super::evaluate::evaluate;
 use super::observer::{EpochMetrics, Observer, Outcome, Progress, Setup};
 use super::saved_model::ModelInfo;
@@ -31,6 +31,7 @@ pub(super) struct Session<'a> {
     validation: Option<Loader>,
     test: Option<Loader>,
     description: String,
+    notes: Vec<String>,
     identity: Identity,
     saved_at: Instant,
 }
@@ -60,6 +61,7 @@ impl<'a> Session<'a> {
         folder: &Path,
     ) -> Result<Session<'a>> {
         config.check()?;
+        let said = config.batch_size;
         let config = config.for_data(&*splits.train)?;
         let architecture = config.architecture()?;
         let classes = splits.train.classes().to_vec();
@@ -74,7 +76,8 @@ impl<'a> Session<'a> {
                 error.hint(format!("give a --held-out from 0 to {}", labels.len().saturating_sub(1)))
             })?,
         };
-        let step_images = config.batch_size.saturating_mul(config.accumulate);
+        let batch_size = config.batch_size.unwrap_or(BATCH_SIZE);
+        let step_images = batch_size.saturating_mul(config.accumulate);
         if kept.len() < step_images {
             let what = samples_called(&shape);
             let text = format!(
@@ -85,12 +88,20 @@ impl<'a> Session<'a> {
             );
             return Err(Error::argument(text).hint("give a smaller --batch-size or --accumulate"));
         }
+        let mut notes = Vec::new();
+        if said.is_none() && batch_size < BATCH_SIZE {
+            let what = word_for(kept.len(), samples_called(&shape));
+            notes.push(format!(
+                "batch size {batch_size}, as there are only {} {what} to train on",
+                kept.len()
+            ));
+        }
         let normalize = Normalize::measure(&*splits.train, &kept)?;
         let identity = Identity { configuration: config.to_toml(), data: splits.train.fingerprint() };
         let plain =
             || LoaderOptions::new().batch_size(250).normalize(normalize.clone()).workers(trainer.workers);
         let options = plain()
-            .batch_size(config.batch_size)
+            .batch_size(batch_size)
             .drop_last(true)
             .shuffle(config.seed)
             .augment(config.augment.filter(|augment| *augment != AugmentConfig::NONE).map(|a| a.augment()))
@@ -118,6 +129,7 @@ impl<'a> Session<'a> {
             validation,
             test,
             description: splits.description,
+            notes,
             identity,
             saved_at: Instant::now(),
         })
@@ -150,6 +162,7 @@ impl<'a> Session<'a> {
             description: self.description.clone(),
             samples: samples_called(self.train.dataset().shape()),
             parameters: self.trained.network.parameter_count(),
+            notes: self.notes.clone(),
         });
         if at == Position::default() {
             self.write_checkpoint(at)?;
@@ -242,7 +255,7 @@ impl<'a> Session<'a> {
                 return Err(Error::new(ErrorKind::Interrupted, format!("stopped after step {}", at.step)));
             }
         }
-        let images = (at.epoch_step - first_step) * accumulate * self.config.batch_size as u64;
+        let images = (at.epoch_step - first_step) * accumulate * self.train.batch_size() as u64;
         at.epoch += 1;
         at.epoch_step = 0;
         self.trained.network.eval();
