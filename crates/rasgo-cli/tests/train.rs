@@ -107,6 +107,34 @@ fn a_killed_run_goes_on_to_the_same_bits() {
 }
 
 #[test]
+fn a_run_is_summarised_by_its_folder_or_its_model() {
+    let place = Place::new();
+    let mut arguments = place.train("run");
+    arguments.extend(["--model", "lenet5", "--epochs", "1"].map(String::from));
+    arguments.drain(2..4);
+    assert!(run(&as_str(&arguments)).status.success());
+    let summary = |model: &str| {
+        let output = run(&["summary", model]);
+        assert!(output.status.success(), "{}", error_of(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let shown = summary(&place.path("run"));
+    assert_eq!(shown, summary(&place.path("run/model.safetensors")));
+    // Of its two classes, not of the zoo's ten.
+    let of_two = run(&["summary", "lenet5", "--classes", "2"]).stdout;
+    assert_eq!(shown, String::from_utf8(of_two).unwrap());
+    let printed = run(&["summary", &place.path("run"), "--toml"]).stdout;
+    assert!(String::from_utf8(printed).unwrap().contains("classes = 2"));
+    refused(
+        &[
+            (&["summary", &place.path("bars")], 1, "model.safetensors: there is no such file"),
+            (&["summary", &place.path("none.safetensors")], 1, "there is no such file"),
+        ],
+        &place.path("none"),
+    );
+}
+
+#[test]
 fn a_large_learning_rate_is_told_in_short() {
     let place = Place::new();
     let mut arguments = place.train("diverged");

@@ -1,4 +1,7 @@
+use std::path::Path;
+
 use clap::Args;
+use rasgo::train::SavedModel;
 use rasgo::zoo::{Architecture, default_for, named, summarize};
 use rasgo::{Error, Result};
 
@@ -11,7 +14,7 @@ use crate::terminal::{print, table, whole};
 /// on; what strides and paddings drop is named below the table.
 #[derive(Debug, Args)]
 pub(crate) struct Summary {
-    /// A model of the zoo, or a model file
+    /// A model of the zoo, a model file, a run folder, or a model.safetensors
     model: String,
     /// The shape of one input, as 1x28x28
     #[arg(long, value_name = "CxHxW, CxL or CxDxHxW")]
@@ -28,6 +31,16 @@ pub(crate) struct Summary {
     /// Print the model as a model file, to be changed and trained: rasgo summary lenet5 --toml > my.toml
     #[arg(long, conflicts_with_all = ["json", "batch_size"])]
     toml: bool,
+}
+
+/// The layers of whatever the name is of; a trained model has its own input and classes.
+fn architecture(model: &str) -> Result<Architecture> {
+    let of_zoo = named(model).map(|model| model.architecture());
+    if of_zoo.is_ok() || !(Path::new(model).is_dir() || model.ends_with(".safetensors")) {
+        return if model.ends_with(".toml") { Architecture::read(model) } else { of_zoo };
+    }
+    let trained = SavedModel::load(model)?;
+    Ok(trained.network.architecture().clone())
 }
 
 fn sizes(text: &str) -> Result<Vec<usize>> {
@@ -74,10 +87,7 @@ fn coverage(summary: &rasgo::zoo::Summary) -> String {
 
 impl Summary {
     pub(crate) fn run(self) -> Result<()> {
-        let mut architecture = match self.model.ends_with(".toml") {
-            true => Architecture::read(&self.model)?,
-            false => named(&self.model)?.architecture(),
-        };
+        let mut architecture = architecture(&self.model)?;
         let input = self.input.as_deref().map_or(Ok(architecture.input.clone()), sizes)?;
         let classes = self.classes.or(architecture.classes);
         let network = architecture.build_for(&input, classes.unwrap_or(10)).map_err(|error| {
