@@ -131,7 +131,7 @@ fn confusion(classes: &[String], evaluation: &Evaluation, samples: &str) -> Stri
             let text = if images == 0 { String::new() } else { whole(images as u64) };
             rows += &format!("<td style='background:{colour}'>{text}");
         }
-        rows += &format!("<td>{}", percent(evaluation.recall(class)));
+        rows += &format!("<td>{}", evaluation.recall(class).map_or_else(|| "–".to_string(), percent));
     }
     format!(
         "<h2>Test {samples}: class by row, prediction by column</h2>\

@@ -358,6 +358,35 @@ fn few_samples_make_a_smaller_batch_unless_its_size_is_given() {
 }
 
 #[test]
+fn classes_without_samples_are_named_and_have_no_share() {
+    let place = Place::new();
+    let of = |count: usize, classes: &[i64]| {
+        let labels = (0..count).map(|i| classes[i % classes.len()]).collect();
+        (series(count, 0).0, Tensor::from_vec(labels, [count]).unwrap())
+    };
+    let data = place.npz("gaps.npz", &with_test(of(60, &[0, 2, 5]), of(20, &[0, 3])));
+    let folder = place.path("run");
+    let output = run(&["train", &data, "--epochs", "1", "--out", &folder]);
+    let expected = "note: no training sample is of classes 1, 3, 4; the test part has samples of 3\n";
+    assert!(error_of(&output).contains(expected), "{}", error_of(&output));
+    let shown = text_of(&["eval", &folder]);
+    let row = |class: &str| -> Vec<String> {
+        let line = shown
+            .lines()
+            .map(str::trim_start)
+            .find(|line| line.starts_with(class))
+            .unwrap_or_else(|| panic!("{shown}"));
+        line.split_whitespace().map(String::from).collect()
+    };
+    assert_eq!(row("1 ")[1..], ["0", "–", "–"]);
+    assert_eq!(row("3 ")[1..], ["10", "–", "0.00", "%"]);
+    assert!(fs::read_to_string(place.path("run/report.html")).unwrap().contains("<td>–"));
+    let json: serde_json::Value = serde_json::from_str(&text_of(&["eval", &folder, "--json"])).unwrap();
+    assert!(json["classes"][1]["precision"].is_null() && json["classes"][1]["recall"].is_null(), "{json}");
+    assert_eq!(json["classes"][3]["recall"], 0.0);
+}
+
+#[test]
 fn bad_data_is_named_and_nothing_is_made() {
     let place = Place::new();
     let out = place.path("out");

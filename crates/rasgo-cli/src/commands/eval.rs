@@ -167,7 +167,8 @@ impl Eval {
         ))?;
         let mut rows = vec![["class", samples, "precision", "recall"].map(String::from).to_vec()];
         for class in 0..classes.len() {
-            let percent = |x: f64| format!("{:.2} %", 100.0 * x);
+            let percent =
+                |share: Option<f64>| share.map_or("–".to_string(), |x| format!("{:.2} %", 100.0 * x));
             let (precision, recall) = (percent(result.precision(class)), percent(result.recall(class)));
             rows.push(vec![classes[class].clone(), count(class).to_string(), precision, recall]);
         }

@@ -40,3 +40,5 @@ pub use options::LoaderOptions;
 pub use sample_name::{is_sample_name, sample_by_name};
 pub use split::{Subset, split, split_indices};
 pub use transform::Normalize;
+
+pub(crate) use labels::unseen;

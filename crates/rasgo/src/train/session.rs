@@ -96,6 +96,8 @@ impl<'a> Session<'a> {
                 kept.len()
             ));
         }
+        let tested = splits.test.as_ref().map_or(Ok(Vec::new()), |test| test.labels())?;
+        notes.extend(data::unseen(&labels, &tested, &classes));
         let normalize = Normalize::measure(&*splits.train, &kept)?;
         let identity = Identity { configuration: config.to_toml(), data: splits.train.fingerprint() };
         let plain =
