@@ -243,6 +243,17 @@ fn a_model_of_ones_own_is_trained_and_what_was_held_out_is_evaluated() {
     let output = run(&["eval", &folder]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(error_of(&output).contains("held out") && text.contains("of 40 sequences"), "{text}");
+    // The report shows the same, and the mistakes by their names.
+    let report = fs::read_to_string(Path::new(&folder).join("report.html")).unwrap();
+    assert!(
+        report.contains("<h2>Held-out sequences: class by row") && !report.contains("est sequences"),
+        "{report}"
+    );
+    let matrix = report.split("class=confusion").nth(1).unwrap().split("</table>").next().unwrap();
+    let cells =
+        matrix.split("<td style=").skip(1).filter_map(|cell| cell.split('>').nth(1)?.split('<').next());
+    assert_eq!(cells.filter_map(|cell| cell.parse::<usize>().ok()).sum::<usize>(), 40);
+    assert!(report.contains("istake") && report.contains("on the held-out sequences"), "{report}");
     // It is what the last line of the training said.
     let metrics = fs::read_to_string(Path::new(&folder).join("metrics.jsonl")).unwrap();
     let last: serde_json::Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();

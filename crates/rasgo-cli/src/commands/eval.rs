@@ -109,28 +109,40 @@ pub(crate) fn evaluate_on(model: &SavedModel, data: Arc<dyn Dataset>, path: &str
     evaluate(&model.network, &Loader::new(data, options)?)
 }
 
+/// What a run is measured on: the test part of its data, or what it held out of them, with the name of that part; `None`
+/// if there is neither.
+pub(crate) fn own_part(
+    splits: &Splits,
+    held_out: Option<usize>,
+) -> Result<Option<(Arc<dyn Dataset>, &'static str)>> {
+    if let Some(test) = &splits.test {
+        return Ok(Some((Arc::clone(test), "test")));
+    }
+    let Some(held_out) = held_out.filter(|&held_out| held_out > 0) else { return Ok(None) };
+    let (_, held_out) = split_indices(&splits.train.labels()?, held_out, 0)?;
+    Ok(Some((Arc::new(Subset::new(Arc::clone(&splits.train), held_out)?), "held-out")))
+}
+
 impl Eval {
     /// What is evaluated: the test part; or of other data all there is; or of the run's own what was held out.
     fn part(&self, splits: Splits) -> Result<Arc<dyn Dataset>> {
-        if let Some(test) = splits.test {
-            return Ok(test);
-        }
-        let all = splits.train;
-        if self.data.is_some() {
-            return Ok(all);
-        }
+        let (own, tested) = (self.data.is_none(), splits.test.is_some());
         let config = TrainConfig::read(self.run.join("config.toml")).ok();
-        match config.and_then(|config| config.held_out).filter(|&held_out| held_out > 0) {
-            Some(held_out) => {
-                let (_, held_out) = split_indices(&all.labels()?, held_out, 0)?;
-                note("the data has no test part: these are the samples that were held out");
-                Ok(Arc::new(Subset::new(all, held_out)?))
+        let held_out = config.and_then(|config| config.held_out).filter(|_| own);
+        match own_part(&splits, held_out)? {
+            Some((part, _)) => {
+                if !tested {
+                    note("the data has no test part: these are the samples that were held out");
+                }
+                Ok(part)
             }
             None => {
-                note(
-                    "the data has no test part: these are all samples, those that were trained on among them",
-                );
-                Ok(all)
+                if own {
+                    note(
+                        "the data has no test part: these are all samples, those that were trained on among them",
+                    );
+                }
+                Ok(splits.train)
             }
         }
     }
