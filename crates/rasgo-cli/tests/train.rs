@@ -419,6 +419,10 @@ fn a_picture_on_the_other_ground_is_noticed_and_invert_turns_it_around() {
     let (_, note) = shown(&[&bright]);
     assert!(note.contains("--invert"), "{note}");
     assert_eq!(shown(&[&bright, "--invert"]), (expected, String::new()));
+    // The picture of README's command.
+    let digit = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/digit.png");
+    assert!(shown(&[digit]).1.contains("--invert"));
+    assert_eq!(shown(&[digit, "--invert"]).1, "");
     // A sample by name lies on the right ground.
     let name = format!("{}:test:4", place.path("bars"));
     let lines = |arguments: &[&str]| {
