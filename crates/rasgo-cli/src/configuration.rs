@@ -12,18 +12,20 @@ use crate::numbers::{above_zero, not_negative, positive, share};
 /// What `train` may be told; what is left out has its default, or that of `--config`.
 #[derive(Debug, Args)]
 pub(crate) struct Configuration {
-    /// `mnist`, a folder of IDX files, or an .npz or .safetensors file with x (N, C, …) and y (N) [default: mnist]
+    /// `mnist`, a folder of IDX files, or an .npz or .safetensors file with x (N, C, …) and y (N), and x_test and y_test if
+    /// there is a test part [default: mnist]
     data: Option<String>,
     /// A configuration, as the config.toml of a run
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A model of the zoo, or a model file [default: rasgo-small, -1d for sequences, -3d for video]
+    /// A model of the zoo, or a model file, whose form is shown below [default: rasgo-small, -1d for sequences, -3d for
+    /// video]
     #[arg(long, value_name = "NAME or FILE.toml")]
     model: Option<String>,
     /// Passes over the training samples [default: 4]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     epochs: Option<u64>,
-    /// Samples of one batch [default: 128]
+    /// Samples of one batch [default: 128, or as many as there are]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = positive)]
     batch_size: Option<usize>,
     /// The peak of the learning rate [default: 0.01]
@@ -128,19 +130,9 @@ impl Configuration {
                 }
             )*};
         }
-        take!(
-            data,
-            epochs,
-            batch_size,
-            lr,
-            weight_decay,
-            label_smoothing,
-            accumulate,
-            clip_grad_norm,
-            ema,
-            seed
-        );
+        take!(data, epochs, lr, weight_decay, label_smoothing, accumulate, clip_grad_norm, ema, seed);
         config.model = self.model.clone().or(config.model);
+        config.batch_size = self.batch_size.or(config.batch_size);
         config.held_out = self.held_out.or(config.held_out);
         if let Some(name) = self.optimizer {
             config.optimizer = name.rule(config.optimizer);

@@ -1,11 +1,13 @@
 //! The command `rasgo`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to a person")]
 
+mod axes;
 mod commands;
 mod configuration;
 mod machine;
 mod numbers;
 mod operations;
+mod paths;
 mod plot;
 mod report;
 mod sample_picture;

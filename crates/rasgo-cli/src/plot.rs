@@ -14,9 +14,30 @@ impl<'a> Curve<'a> {
 }
 
 const LEFT: f64 = 48.0;
-const RIGHT: f64 = 400.0;
+const RIGHT: f64 = 354.0;
 const TOP: f64 = 16.0;
 const BOTTOM: f64 = 190.0;
+
+/// From one label to the next below it.
+const LABEL: f64 = 15.0;
+
+/// Heights of labels that would like to stand at `wanted`, at least a label apart and within the plot where that is
+/// possible, in the order of the heights.
+fn apart(wanted: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..wanted.len()).collect();
+    order.sort_by(|&a, &b| wanted[a].total_cmp(&wanted[b]));
+    let mut heights = wanted.to_vec();
+    for pair in order.windows(2) {
+        heights[pair[1]] = heights[pair[1]].max(heights[pair[0]] + LABEL);
+    }
+    // What was pushed out below goes back up, and pushes in turn.
+    let mut lowest = BOTTOM;
+    for &label in order.iter().rev() {
+        heights[label] = heights[label].min(lowest);
+        lowest = heights[label] - LABEL;
+    }
+    heights
+}
 
 /// A step of 1, 2 or 5 times a power of ten that parts `span` in at most five.
 fn tick_step(span: f64) -> f64 {
@@ -71,9 +92,11 @@ pub(crate) fn plot(title: &str, curves: &[Curve<'_>]) -> String {
             i + 1
         );
     }
-    for (row, Curve { name, colour, values }) in
-        curves.iter().enumerate().filter(|(_, c)| !c.values.is_empty())
-    {
+    let last = |curve: &Curve<'_>| curve.values.iter().rev().copied().find(|value| value.is_finite());
+    let shown: Vec<(&Curve<'_>, f64)> =
+        curves.iter().filter_map(|curve| Some((curve, y(last(curve)?)))).collect();
+    let labels = apart(&shown.iter().map(|(_, height)| *height).collect::<Vec<_>>());
+    for ((Curve { name, colour, values }, _), label) in shown.into_iter().zip(labels) {
         let points = || values.iter().enumerate().filter(|(_, value)| value.is_finite());
         let line: Vec<String> = points().map(|(i, &value)| format!("{:.1},{:.1}", x(i), y(value))).collect();
         body += &format!(
@@ -84,9 +107,9 @@ pub(crate) fn plot(title: &str, curves: &[Curve<'_>]) -> String {
             body += &format!("<circle cx='{:.1}' cy='{:.1}' r='2.5' fill='{colour}'/>", x(i), y(value));
         }
         body += &format!(
-            "<text x='{}' y='{}' text-anchor='end' fill='{colour}'>{name}</text>",
-            RIGHT,
-            TOP + 14.0 + 16.0 * row as f64
+            "<text x='{:.1}' y='{:.1}' fill='{colour}'>{name}</text>",
+            x(epochs - 1) + 8.0,
+            label + 4.0
         );
     }
     format!("<div><h2>{title}</h2><svg viewBox='0 0 420 220' width='420' font-size='12'>{body}</svg></div>")
@@ -94,7 +117,7 @@ pub(crate) fn plot(title: &str, curves: &[Curve<'_>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Curve, plot, tick_step};
+    use super::{Curve, apart, plot, tick_step};
 
     #[test]
     fn ticks_are_round_numbers() {
@@ -112,6 +135,26 @@ mod tests {
             let largest = ticks.fold(0.0f64, f64::max);
             assert!((largest - 100.0).abs() < 1e-9, "{largest}: {text}");
         }
+    }
+
+    #[test]
+    fn labels_stand_right_of_the_last_points_and_apart() {
+        // The second ends where the first does, the third at the lower end.
+        let curves = [[3.0, 2.0, 1.0], [2.0, 1.0, 1.0], [1.0, 0.5, 0.0]];
+        let curves: Vec<Curve<'_>> = curves.iter().map(|values| Curve::new("curve", "red", values)).collect();
+        let svg = plot("loss", &curves);
+        let number = |text: &str, name: &str| -> f64 {
+            text.split(name).nth(1).unwrap().split('\'').next().unwrap().parse().unwrap()
+        };
+        let labels: Vec<&str> = svg.split("<text ").filter(|text| text.contains(">curve<")).collect();
+        let points = svg.split("<circle ").skip(1).map(|text| number(text, "cx='"));
+        let rightmost = points.fold(0.0, f64::max);
+        assert!(labels.len() == 3 && labels.iter().all(|label| number(label, "x='") > rightmost), "{svg}");
+        let heights: Vec<f64> = labels.iter().map(|label| number(label, "y='")).collect();
+        for (i, a) in heights.iter().enumerate() {
+            assert!(heights[..i].iter().all(|b| (a - b).abs() >= 14.9), "{heights:?}");
+        }
+        assert_eq!(apart(&[185.0, 188.0, 40.0]), [175.0, 190.0, 40.0]);
     }
 
     #[test]

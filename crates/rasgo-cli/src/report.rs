@@ -7,7 +7,8 @@ use rasgo::formats::Disk;
 use rasgo::train::{AugmentConfig, EpochMetrics, Evaluation, Outcome, SavedModel, TrainConfig};
 use rasgo::{Error, Result, zoo};
 
-use crate::commands::evaluate_on;
+use crate::commands::{evaluate_on, own_part};
+use crate::paths::last_part;
 use crate::plot::{Curve, plot};
 use crate::sample_picture::sample_picture;
 use crate::terminal::whole;
@@ -39,13 +40,14 @@ pub(crate) fn write(outcome: &Outcome) -> Result<()> {
     let splits = data::open(&config.data)?;
     let samples = samples_called(splits.train.shape());
     let mut page = head(&config, &lines, samples);
-    if let Some(data) = splits.test {
+    if let Some((data, part)) = own_part(&splits, config.held_out)? {
+        let samples = format!("{part} {samples}");
         let evaluation = match &outcome.test {
             Some(evaluation) => evaluation,
-            None => &evaluate_on(&SavedModel::load(folder)?, data.clone())?,
+            None => &evaluate_on(&SavedModel::load(folder)?, data.clone(), &config.data)?,
         };
-        page += &confusion(data.classes(), evaluation, samples);
-        page += &mistakes(&*data, evaluation, samples)?;
+        page += &confusion(data.classes(), evaluation, &samples);
+        page += &mistakes(&*data, &config.data, evaluation, &samples)?;
     }
     page += &format!("<h2>Configuration</h2><pre>{}</pre>", escape(&config.to_toml()));
     Disk::default().write_whole(folder.join("report.html"), |file| file.put(page.as_bytes()))
@@ -66,7 +68,7 @@ fn percent(value: f64) -> String {
 
 fn head(config: &TrainConfig, lines: &[EpochMetrics], samples: &str) -> String {
     let model = config.model.as_deref().unwrap_or(zoo::DEFAULT);
-    let title = format!("{} on {}", escape(model), escape(&config.data));
+    let title = format!("{} on {}", escape(last_part(model)), escape(last_part(&config.data)));
     let dash = || "–".to_string();
     let rows: String = lines
         .iter()
@@ -98,8 +100,12 @@ fn head(config: &TrainConfig, lines: &[EpochMetrics], samples: &str) -> String {
         Some(augment) if augment != AugmentConfig::NONE => "is of augmented images and ",
         _ => "",
     };
-    let result = lines.last().and_then(|m| m.test_accuracy).map_or(String::new(), |accuracy| {
-        format!("<p><b>{}</b> of the test {samples}.</p>", percent(accuracy))
+    let last = lines.last().and_then(|m| {
+        let test = m.test_accuracy.map(|accuracy| (accuracy, "test"));
+        test.or(m.val_accuracy.map(|accuracy| (accuracy, "held-out")))
+    });
+    let result = last.map_or(String::new(), |(accuracy, part)| {
+        format!("<p><b>{}</b> of the {part} {samples}.</p>", percent(accuracy))
     });
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>\
@@ -111,7 +117,8 @@ fn head(config: &TrainConfig, lines: &[EpochMetrics], samples: &str) -> String {
     )
 }
 
-/// A row for each class, a column for each prediction; the darker, the larger a share of the class.
+/// A row for each class, a column for each prediction; the darker, the larger a share of the class. `samples` says of
+/// which part they are.
 fn confusion(classes: &[String], evaluation: &Evaluation, samples: &str) -> String {
     let name = |class: usize| escape(&classes[class]);
     let head: String = (0..classes.len()).map(|class| format!("<th>{}", name(class))).collect();
@@ -130,16 +137,18 @@ fn confusion(classes: &[String], evaluation: &Evaluation, samples: &str) -> Stri
             let text = if images == 0 { String::new() } else { whole(images as u64) };
             rows += &format!("<td style='background:{colour}'>{text}");
         }
-        rows += &format!("<td>{}", percent(evaluation.recall(class)));
+        rows += &format!("<td>{}", evaluation.recall(class).map_or_else(|| "–".to_string(), percent));
     }
+    let mut title = samples.to_string();
+    title[..1].make_ascii_uppercase();
     format!(
-        "<h2>Test {samples}: class by row, prediction by column</h2>\
+        "<h2>{title}: class by row, prediction by column</h2>\
          <table class=confusion><tr><th>{head}<th>found{rows}</table>"
     )
 }
 
-/// The samples that the network was surest of, and wrong.
-fn mistakes(data: &dyn Dataset, evaluation: &Evaluation, samples: &str) -> Result<String> {
+/// The samples that the network was surest of, and wrong; `path` is where the data are.
+fn mistakes(data: &dyn Dataset, path: &str, evaluation: &Evaluation, samples: &str) -> Result<String> {
     let mut figures = String::new();
     for mistake in &evaluation.mistakes {
         let picture = sample_picture(&data.get(mistake.index)?.input)?;
@@ -148,12 +157,12 @@ fn mistakes(data: &dyn Dataset, evaluation: &Evaluation, samples: &str) -> Resul
             escape(&data.classes()[mistake.class]),
             escape(&data.classes()[mistake.prediction]),
             100.0 * mistake.probability,
-            escape(&data.name(mistake.index))
+            escape(&data.name(mistake.index).replacen(path, last_part(path), 1))
         );
     }
     Ok(match figures.is_empty() {
-        true => format!("<h2>No mistake on the test {samples}</h2>"),
-        false => format!("<h2>The surest mistakes</h2><div class=mistakes>{figures}</div>"),
+        true => format!("<h2>No mistake on the {samples}</h2>"),
+        false => format!("<h2>The surest mistakes on the {samples}</h2><div class=mistakes>{figures}</div>"),
     })
 }
 

@@ -50,7 +50,7 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
         rows.iter()
             .skip(1)
             .filter_map(|row| row.get(c))
-            .all(|cell| cell.starts_with(|x: char| x.is_ascii_digit()))
+            .all(|cell| cell == "–" || cell.starts_with(|x: char| x.is_ascii_digit()))
     };
     let lines = rows.iter().map(|row| {
         let cells = row.iter().enumerate().map(|(c, cell)| {

@@ -243,6 +243,17 @@ fn a_model_of_ones_own_is_trained_and_what_was_held_out_is_evaluated() {
     let output = run(&["eval", &folder]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(error_of(&output).contains("held out") && text.contains("of 40 sequences"), "{text}");
+    // The report shows the same, and the mistakes by their names.
+    let report = fs::read_to_string(Path::new(&folder).join("report.html")).unwrap();
+    assert!(
+        report.contains("<h2>Held-out sequences: class by row") && !report.contains("est sequences"),
+        "{report}"
+    );
+    let matrix = report.split("class=confusion").nth(1).unwrap().split("</table>").next().unwrap();
+    let cells =
+        matrix.split("<td style=").skip(1).filter_map(|cell| cell.split('>').nth(1)?.split('<').next());
+    assert_eq!(cells.filter_map(|cell| cell.parse::<usize>().ok()).sum::<usize>(), 40);
+    assert!(report.contains("istake") && report.contains("on the held-out sequences"), "{report}");
     // It is what the last line of the training said.
     let metrics = fs::read_to_string(Path::new(&folder).join("metrics.jsonl")).unwrap();
     let last: serde_json::Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
@@ -256,6 +267,134 @@ fn a_model_of_ones_own_is_trained_and_what_was_held_out_is_evaluated() {
     assert!(text_of(&["eval", &folder, &part]).contains("of 10 sequences"));
     let named = place.safetensors("named.safetensors", &[("x", x), ("y", zeros)], r#"["up", "down"]"#);
     assert!(run(&["eval", &folder, &named]).status.success());
+}
+
+#[test]
+fn a_bad_input_keeps_no_other_from_being_predicted() {
+    let place = Place::new();
+    let (x, y) = series(60, 0);
+    let data = place.npz("data.npz", &[("x", x.clone()), ("y", y)]);
+    let mut arguments = place.train(&data, "run");
+    arguments[3] = "1".to_string();
+    assert!(run(&as_str(&arguments)).status.success());
+    let folder = place.path("run");
+    let good = place.npy("good.npy", &x);
+    let short = place.npy("short.npy", &x.narrow(2, 0, 7).unwrap());
+    let (missing, name) = (place.path("missing.npy"), format!("{data}:train:0"));
+    let out = place.path("out.npy");
+    let inputs = ["predict", &folder, &missing, &good, &short, &name, "--out", &out];
+    let output = run(&inputs);
+    let (error, shown) = (error_of(&output), String::from_utf8_lossy(&output.stdout).into_owned());
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert_eq!((shown.lines().count(), npy::load(&out).unwrap().shape()[0]), (61, 61));
+    for expected in [
+        &format!("error: {missing}: ")[..],
+        &format!("error: {short}: an array"),
+        "error: 2 of 4 inputs",
+        "rows of the others",
+    ] {
+        assert!(error.contains(expected), "{expected}: {error}");
+    }
+    let output = run(&[&inputs[..], &["--json"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let predictions = json["predictions"].as_array().unwrap();
+    assert_eq!(predictions.len(), 63);
+    assert_eq!(predictions[0]["image"], missing);
+    assert!(predictions[61]["error"].as_str().unwrap().contains("an array of shape [60, 2, 7]"), "{json}");
+    assert!(predictions[62]["classes"].is_array());
+}
+
+#[test]
+fn a_run_knows_its_data_and_its_model_file_from_any_folder() {
+    let place = Place::new();
+    let (x, y) = series(60, 0);
+    let data = place.npz("here.npz", &[("x", x), ("y", y)]);
+    let printed = text_of(&["summary", "rasgo-small-1d", "--toml"]);
+    fs::write(place.path("own.toml"), printed).unwrap();
+    let relative = "train here.npz --model own.toml --epochs 1 --batch-size 20 --out run".split(' ');
+    let mut command = rasgo(&relative.collect::<Vec<_>>());
+    let output = command.current_dir(place.folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", error_of(&output));
+    // Paths from where one is stand in what is shown.
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains("predict run here.npz:train:0"), "{shown}");
+    let report = fs::read_to_string(place.path("run/report.html")).unwrap();
+    assert!(report.contains("<h1>own.toml on here.npz</h1>"), "{report}");
+    // This process is in another folder.
+    let folder = place.path("run");
+    assert!(text_of(&["eval", &folder]).contains("of 6 sequences"));
+    // A run from before has its paths as they were given, and goes on where it was begun.
+    let stopped = place.path("stopped");
+    fs::create_dir(&stopped).unwrap();
+    let config = fs::read_to_string(Path::new(&folder).join("config.toml")).unwrap();
+    let before = config.replace(&data, "here.npz").replace(&place.path("own.toml"), "own.toml");
+    assert_ne!(before, config);
+    fs::write(Path::new(&stopped).join("config.toml"), before).unwrap();
+    let output = rasgo(&["train", "--resume", "stopped"]).current_dir(place.folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", error_of(&output));
+    assert_eq!(hash(Path::new(&stopped)), hash(Path::new(&folder)));
+    fs::remove_file(&data).unwrap();
+    let text = format!(
+        "the model was trained on {data}, and nothing is there now\nhint: put it back, or give the data"
+    );
+    refused(&[(&["eval", &folder], 1, &text)], &place.path("none"));
+}
+
+#[test]
+fn few_samples_make_a_smaller_batch_unless_its_size_is_given() {
+    let place = Place::new();
+    let (x, y) = series(60, 0);
+    let data = place.npz("few.npz", &[("x", x), ("y", y)]);
+    let batch = |more: &[&str], name: &str| {
+        let out = place.path(name);
+        let output = run(&[&["train", &data, "--epochs", "1", "--out", &out], more].concat());
+        assert!(output.status.success(), "{}", error_of(&output));
+        let config = fs::read_to_string(Path::new(&out).join("config.toml")).unwrap();
+        let line = config.lines().find(|line| line.starts_with("batch_size")).unwrap().to_string();
+        (error_of(&output), line)
+    };
+    let (shown, line) = batch(&[], "default");
+    assert!(shown.contains("note: batch size 54, as there are only 54 sequences to train on\n"), "{shown}");
+    assert_eq!(line, "batch_size = 54");
+    assert_eq!(batch(&["--accumulate", "4"], "four").1, "batch_size = 13");
+    // A configuration says it too.
+    let config = place.path("default/config.toml");
+    assert!(!batch(&["--config", &config], "again").0.contains("note:"));
+    let out = place.path("out");
+    let large = ["train", &data, "--batch-size", "55", "--out", &out];
+    refused(&[(&large, 1, "a step takes 55 sequences, and there are 54 to train on")], &out);
+    let output = rasgo(&["train", &data, "--epochs", "1"]).current_dir(place.folder.path()).output().unwrap();
+    assert!(error_of(&output).contains("note: batch size 54"), "{}", error_of(&output));
+}
+
+#[test]
+fn classes_without_samples_are_named_and_have_no_share() {
+    let place = Place::new();
+    let of = |count: usize, classes: &[i64]| {
+        let labels = (0..count).map(|i| classes[i % classes.len()]).collect();
+        (series(count, 0).0, Tensor::from_vec(labels, [count]).unwrap())
+    };
+    let data = place.npz("gaps.npz", &with_test(of(60, &[0, 2, 5]), of(20, &[0, 3])));
+    let folder = place.path("run");
+    let output = run(&["train", &data, "--epochs", "1", "--out", &folder]);
+    let expected = "note: no training sample is of classes 1, 3, 4; the test part has samples of 3\n";
+    assert!(error_of(&output).contains(expected), "{}", error_of(&output));
+    let shown = text_of(&["eval", &folder]);
+    let row = |class: &str| -> Vec<String> {
+        let line = shown
+            .lines()
+            .map(str::trim_start)
+            .find(|line| line.starts_with(class))
+            .unwrap_or_else(|| panic!("{shown}"));
+        line.split_whitespace().map(String::from).collect()
+    };
+    assert_eq!(row("1 ")[1..], ["0", "–", "–"]);
+    assert_eq!(row("3 ")[1..], ["10", "–", "0.00", "%"]);
+    assert!(fs::read_to_string(place.path("run/report.html")).unwrap().contains("<td>–"));
+    let json: serde_json::Value = serde_json::from_str(&text_of(&["eval", &folder, "--json"])).unwrap();
+    assert!(json["classes"][1]["precision"].is_null() && json["classes"][1]["recall"].is_null(), "{json}");
+    assert_eq!(json["classes"][3]["recall"], 0.0);
 }
 
 #[test]
@@ -304,6 +443,7 @@ fn bad_data_is_named_and_nothing_is_made() {
         (two("inf", &changed(80, f32::INFINITY), &y), "sample 1 of x has the value inf"),
         (two("large", &large, &y), "sample 0 of x has the value 1e300, too large"),
         (two("one", &x, &y_of(vec![3; 60])), "60 training samples are of one class, \"3\""),
+        (two("single", &part(&x, 1), &part(&y, 1)), "the only training sample is of class \"0\""),
         (two("none", &part(&x, 0), &part(&y, 0)), "there are no samples"),
         (two("flat", &flat, &y), "x[:, None]"),
         (two("empty", &Tensor::zeros([60, 2, 0], DType::F32).unwrap(), &y), "are no samples"),
@@ -321,15 +461,25 @@ fn bad_data_is_named_and_nothing_is_made() {
     for (data, expected) in &cases {
         refused(&[(&["train", data, "--held-out", "6", "--out", &out], 1, expected)], &out);
     }
+    let last = |name: &str, shape: &[usize]| {
+        two(name, &Tensor::zeros([&[60], shape].concat(), DType::F32).unwrap(), &y)
+    };
     refused(
         &[
             (&["train", &good, "--config", &augmented, "--out", &out], 1, "these are sequences"),
             (
                 &["train", &good, "--model", "lenet5", "--held-out", "6", "--out", &out],
                 1,
-                "backbone.0 (Conv2d)",
+                "lenet5 takes images (C, H, W), and the data are sequences of (2, 40)\nhint: use --model rasgo-small-1d",
             ),
-            (&["train", &good, "--model", "rasgo-small-3d", "--held-out", "6", "--out", &out], 1, "Conv3d"),
+            (
+                &["train", &good, "--model", "rasgo-small-3d", "--held-out", "6", "--out", &out],
+                1,
+                "rasgo-small-3d takes videos (C, D, H, W), and the data are sequences",
+            ),
+            (&["train", &last("photos", &[28, 28, 3]), "--out", &out], 1, "x.transpose(0, 3, 1, 2)"),
+            (&["train", &last("films", &[8, 28, 28, 1]), "--out", &out], 1, "x.transpose(0, 4, 1, 2, 3)"),
+            (&["train", &last("series", &[40, 2]), "--out", &out], 1, "x.transpose(0, 2, 1)"),
         ],
         &out,
     );
@@ -344,7 +494,10 @@ fn bad_data_is_named_and_nothing_is_made() {
     let infinite = place.npy("infinite.npy", &changed(1234, f32::INFINITY));
     let video = place.safetensors("video.safetensors", &with_test(videos(20, 0), videos(20, 0)), "");
     let no_folder = place.path("no/where.npy");
+    let many = two("many", &x, &y_of((0..60).map(|i| i % 3).collect()));
     let fine = place.npy("fine.npy", &x);
+    let turned = place.npy("turned.npy", &x.transpose(1, 2).unwrap());
+    let turned_one = place.npy("one.npy", &Tensor::zeros([40, 2], DType::F32).unwrap());
     refused(
         &[
             (&["predict", &folder, &shape], 1, "an array of shape [60, 2, 41], and the model takes (2, 40)"),
@@ -353,9 +506,30 @@ fn bad_data_is_named_and_nothing_is_made() {
             (&["predict", &folder, &fine, "--invert"], 1, "--invert is for images"),
             (&["predict", &folder, &fine, "--out", "probabilities.csv"], 2, ".npy"),
             (&["predict", &folder, &fine, "--out", &no_folder], 1, "where.npy"),
+            (&["predict", &folder, &turned], 1, "its axes stand in another order: x.transpose(0, 2, 1)"),
+            (&["predict", &folder, &turned_one], 1, "its axes stand in another order: x.transpose(1, 0)"),
+            (&["predict", &folder, &last("last", &[40, 2])], 1, "x.transpose(0, 2, 1)"),
+            (&["predict", &folder, &format!("{}:train:0", last("last", &[40, 2]))], 1, "x.transpose(1, 0)"),
             (&["predict", &folder, &format!("{good}:test:0")], 1, "no test part"),
+            (&["predict", &folder, &format!("{good}:foo:0")], 1, "has train, and no test part"),
+            (&["predict", &folder, &format!("{good}:3")], 1, &format!("write {good}:train:3")),
+            (&["predict", &folder, "mnist:foo:3"], 1, "hint: mnist has train and test"),
+            (&["predict", &folder, "mnist:3"], 1, "write mnist:train:3"),
+            (&["predict", &folder, "nowhere.npz:3"], 1, "write nowhere.npz:train:3"),
             (&["predict", &folder, &format!("{good}:train:60")], 1, "no sample 60"),
-            (&["eval", &folder, &video], 1, "videos of"),
+            (
+                &["eval", &folder, &video],
+                1,
+                &format!("{video}: videos of [1, 5, 9, 12], and the model takes"),
+            ),
+            (&["eval", &folder, &video], 1, &format!("train one on these: rasgo train {video}")),
+            (
+                &["eval", &folder, &many],
+                1,
+                &format!("{many}: the data has 3 classes, the model 2\nhint: give data"),
+            ),
+            (&["eval", &folder, &last("last", &[40, 2])], 1, "last.npz: sequences of [40, 2]"),
+            (&["eval", &folder, &last("last", &[40, 2])], 1, "x.transpose(0, 2, 1)"),
         ],
         &out,
     );

@@ -147,7 +147,11 @@ fn what_does_not_fit_is_said_in_a_line_and_a_hint_without_a_line_of_code() {
 #[test]
 fn a_gradient_of_another_shape_is_refused() {
     let bench = Bench::new(&[("input", lecture_image()), ("grad_output", Tensor::scalar(1.0f32))]);
-    assert!(bench.refusal("relu", &[]).contains("a gradient of shape []"));
+    let text = bench.refusal("relu", &[]);
+    assert!(
+        text.contains("grad_output is float32 of shape [], and the output float32 of shape [1, 1, 6, 6]"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -159,6 +163,37 @@ fn files_that_are_missing_or_too_many_are_named() {
     let done = rasgo(&["op", "relu", "a", "b", "c"]);
     assert_eq!(done.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&done.stderr).contains("3 files are named"));
+    let done = rasgo(&["op", "avg_pool2d", "in", "--kernel-size", "2", "--ceil-mode", "true", "out"]);
+    let text = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(text.contains("3 files are named") && text.contains("is --ceil-mode=true meant?"), "{text}");
+}
+
+#[test]
+fn a_refusal_names_what_was_called() {
+    let whole = Tensor::from_vec(vec![1i64, 2, 3, 4], [1, 1, 2, 2]).unwrap();
+    type Case<'a> = (&'a str, &'a [(&'a str, Tensor)], &'a [&'a str], &'a str);
+    let cases: [Case<'_>; 5] = [
+        ("gelu", &[("input", whole.clone())], &[], "int64"),
+        // In the library these are other operations.
+        ("rsub", &[("input", whole.clone()), ("other", lecture_image())], &[], "int64"),
+        ("dropout2d", &[("input", lecture_image())], &["--p", "1.5"], "1.5"),
+        (
+            "interpolate",
+            &[("input", lecture_image())],
+            &["--size", "3", "--align-corners"],
+            "with mode nearest\n",
+        ),
+        (
+            "pad",
+            &[("input", lecture_image())],
+            &["--pad", "1,1", "--mode", "reflect", "--value", "2"],
+            "with mode reflect\n",
+        ),
+    ];
+    for (name, tensors, attributes, expected) in cases {
+        let text = Bench::new(tensors).refusal(name, attributes);
+        assert!(text.starts_with(&format!("error: {name}: ")) && text.contains(expected), "{text}");
+    }
 }
 
 #[test]

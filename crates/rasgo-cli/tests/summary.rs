@@ -79,3 +79,52 @@ fn a_network_without_space_sees_it_all() {
     let mlp = text(&["mlp", "--input", "1x512x512"]);
     assert!(mlp.contains("67,143,306 parameters") && mlp.contains("coverage: 100 % of the input"), "{mlp}");
 }
+
+#[test]
+fn much_memory_is_given_in_large_units() {
+    let large = text(&["alexnet", "--batch-size", "10000"]);
+    assert!(large.contains("MiB, all layers' outputs ") && large.trim_end().ends_with(" GiB"), "{large}");
+    assert!(text(&["lenet5"]).trim_end().ends_with(" MiB"));
+}
+
+#[test]
+fn an_input_of_another_kind_is_told_with_the_model_that_takes_it() {
+    let output = summary(&["lenet5", "--input", "2x64"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains("lenet5 takes images (C, H, W)") && error.contains("rasgo-small-1d takes such"),
+        "{error}"
+    );
+}
+
+/// The example that README links to.
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/model.toml");
+
+#[test]
+fn any_model_is_printed_as_a_model_file_that_makes_the_same_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("printed.toml");
+    let path = path.to_str().unwrap();
+    let models = rasgo::zoo::models().iter().map(|model| model.name);
+    for model in models.chain([model_file(&folder).as_str(), EXAMPLE]) {
+        let printed = text(&[model, "--toml"]);
+        fs::write(path, &printed).unwrap();
+        assert_eq!(text(&[path, "--toml"]), printed);
+        assert_eq!(json(&[path])["layers"], json(&[model])["layers"], "{model}");
+    }
+    let changed = text(&["lenet5", "--toml", "--input", "3x32x32", "--classes", "5"]);
+    assert!(changed.contains("input = [3, 32, 32]\nclasses = 5\n"), "{changed}");
+    assert_eq!(summary(&["lenet5", "--toml", "--json"]).status.code(), Some(2));
+}
+
+#[test]
+fn the_help_of_train_shows_how_a_model_file_is_written() {
+    let output = Command::new(env!("CARGO_BIN_EXE_rasgo")).args(["train", "--help"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let (_, example) = help.split_once("  input = ").unwrap_or_else(|| panic!("{help}"));
+    let example = format!("input = {}", example.split("\n\n").next().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("help.toml");
+    fs::write(&path, example).unwrap();
+    assert!(text(&[path.to_str().unwrap()]).contains("8x26x26"));
+}

@@ -101,6 +101,46 @@ fn a_killed_run_goes_on_to_the_same_bits() {
     }
     let output = run(&["train", "--resume", &place.path("whole")]);
     assert!(output.status.success() && error_of(&output).contains("finished already"));
+    // What it suggests is what the training did.
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains(&format!("{}:test:42\n", place.path("bars"))), "{shown}");
+}
+
+#[test]
+fn a_run_is_summarised_by_its_folder_or_its_model() {
+    let place = Place::new();
+    let mut arguments = place.train("run");
+    arguments.extend(["--model", "lenet5", "--epochs", "1"].map(String::from));
+    arguments.drain(2..4);
+    assert!(run(&as_str(&arguments)).status.success());
+    let summary = |model: &str| {
+        let output = run(&["summary", model]);
+        assert!(output.status.success(), "{}", error_of(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let shown = summary(&place.path("run"));
+    assert_eq!(shown, summary(&place.path("run/model.safetensors")));
+    // Of its two classes, not of the zoo's ten.
+    let of_two = run(&["summary", "lenet5", "--classes", "2"]).stdout;
+    assert_eq!(shown, String::from_utf8(of_two).unwrap());
+    let printed = run(&["summary", &place.path("run"), "--toml"]).stdout;
+    assert!(String::from_utf8(printed).unwrap().contains("classes = 2"));
+    refused(
+        &[
+            (&["summary", &place.path("bars")], 1, "model.safetensors: there is no such file"),
+            (&["summary", &place.path("none.safetensors")], 1, "there is no such file"),
+        ],
+        &place.path("none"),
+    );
+}
+
+#[test]
+fn a_large_learning_rate_is_told_in_short() {
+    let place = Place::new();
+    let mut arguments = place.train("diverged");
+    arguments.extend(["--lr", "1e30", "--optimizer", "sgd"].map(String::from));
+    let error = error_of(&run(&as_str(&arguments)));
+    assert!(error.contains("a smaller --lr than 1e30;"), "{error}");
 }
 
 /// Interrupts a process, as Ctrl-C does.
@@ -250,7 +290,16 @@ fn a_model_file_that_does_not_fit_names_the_layer_and_the_arithmetic() {
             (&["train", &bars, "--model", &large, "--out", &out], 1, "31"),
             (&["train", &bars, "--model", &unknown, "--out", &out], 1, "strid"),
             (&["train", &bars, "--model", &kind, "--out", &out], 1, "Conv2d"),
-            (&["train", &bars, "--model", &place.path("none.toml"), "--out", &out], 1, "none.toml"),
+            (
+                &["train", &bars, "--model", &place.path("none.toml"), "--out", &out],
+                1,
+                "none.toml: there is no such file",
+            ),
+            (
+                &["train", &bars, "--config", &place.path("none.toml"), "--out", &out],
+                1,
+                "there is no such file",
+            ),
             (&["summary", &large], 1, "31"),
         ],
         &out,
@@ -370,4 +419,29 @@ fn a_picture_on_the_other_ground_is_noticed_and_invert_turns_it_around() {
     let (_, note) = shown(&[&bright]);
     assert!(note.contains("--invert"), "{note}");
     assert_eq!(shown(&[&bright, "--invert"]), (expected, String::new()));
+    // The picture of README's command.
+    let digit = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/digit.png");
+    assert!(shown(&[digit]).1.contains("--invert"));
+    assert_eq!(shown(&[digit, "--invert"]).1, "");
+    // A sample by name lies on the right ground.
+    let name = format!("{}:test:4", place.path("bars"));
+    let lines = |arguments: &[&str]| {
+        let output = run(&[&["predict", &folder], arguments].concat());
+        String::from_utf8_lossy(&output.stdout).lines().map(String::from).collect::<Vec<_>>()
+    };
+    assert_eq!(lines(&[&bright, &name, "--invert"])[1..], lines(&[&name])[..]);
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        let output = run(&[&["predict", &folder, &dark, "--json"], arguments].concat());
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let all = &json(&[])["predictions"][0]["classes"];
+    assert_eq!(all.as_array().unwrap().len(), 2);
+    assert_eq!(json(&["--top", "1"])["predictions"][0]["classes"], serde_json::json!([all[0]]));
+    refused(
+        &[
+            (&["predict", &folder, &dark, "--top", "0"], 2, "1 or more"),
+            (&["predict", &folder, &name, "--invert"], 1, "--invert is for files"),
+        ],
+        &place.path("none"),
+    );
 }

@@ -20,6 +20,7 @@ pub mod formats;
 pub mod init;
 pub mod nn;
 pub mod optim;
+mod text_file;
 pub mod train;
 pub mod zoo;
 

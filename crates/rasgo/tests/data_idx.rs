@@ -268,7 +268,8 @@ fn what_is_no_data_set_is_told_apart() {
 fn names_of_samples_are_checked() {
     for (name, part) in [
         ("seven.png", "not the name of a sample"),
-        ("mnist:validation:3", "parts are train and test"),
+        ("mnist:validation:3", "a part called \"validation\"; mnist has train and test"),
+        ("mnist:3", "write mnist:train:3"),
         ("mnist:test:x", "no number"),
         ("mnist:test:-1", "no number"),
     ] {

@@ -81,7 +81,7 @@ impl Place {
             data: "halves".into(),
             model: Some(model.to_str().unwrap().into()),
             epochs: 2,
-            batch_size: 8,
+            batch_size: Some(8),
             held_out: Some(10),
             seed: 3,
             ..TrainConfig::default()
@@ -183,7 +183,7 @@ fn workers_and_checkpoints_change_no_bit() {
 fn whatever_write_fails_the_run_can_go_on_to_the_same_bits() {
     let mut place = Place::new();
     place.config.epochs = 1;
-    place.config.batch_size = 24;
+    place.config.batch_size = Some(24);
     let counting = Disk::default();
     let often = || trainer().checkpoint_every(Duration::ZERO);
     let outcome =
@@ -248,9 +248,9 @@ fn accumulated_batches_step_like_one_large_batch() {
         LAYERS.split("[[layer]]").filter(|part| !part.contains("Norm") && !part.contains("Drop")).collect();
     std::fs::write(place.path("net.toml"), lines.join("[[layer]]")).unwrap();
     place.config.optimizer = Rule::Sgd { momentum: 0.9, dampening: 0.0, nesterov: false };
-    place.config.batch_size = 16;
+    place.config.batch_size = Some(16);
     let large = weights(&place.run("large"));
-    place.config.batch_size = 4;
+    place.config.batch_size = Some(4);
     place.config.accumulate = 4;
     let small = weights(&place.run("small"));
     let first = weights(&{
@@ -373,7 +373,7 @@ fn numbers_that_no_run_can_use_are_refused_before_anything_is_made() {
         &|c| c.lr = f64::INFINITY,
         &|c| c.ema = 1.0,
         &|c| c.clip_grad_norm = -1.0,
-        &|c| c.batch_size = usize::MAX,
+        &|c| c.batch_size = Some(usize::MAX),
     ];
     for (i, change) in changes.iter().enumerate() {
         let mut config = place.config.clone();

@@ -1,14 +1,15 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 use rasgo::data::{
-    self, Dataset, Loader, LoaderOptions, Sample, Splits, Subset, samples_called, split_indices,
+    self, Dataset, Loader, LoaderOptions, Sample, Splits, Subset, samples_called, split_indices, word_for,
 };
 use rasgo::train::{Evaluation, SavedModel, TrainConfig, evaluate};
 use rasgo::{Error, ErrorKind, Result, Shape};
 use serde_json::json;
 
+use crate::axes::with_transposition;
 use crate::terminal::{note, print, table, whole};
 
 /// Accuracy, loss, precision and recall of each class, and the confusion matrix.
@@ -16,7 +17,8 @@ use crate::terminal::{note, print, table, whole};
 pub(crate) struct Eval {
     /// A run folder, or a model.safetensors
     run: PathBuf,
-    /// `mnist`, a folder of IDX files, or an .npz or .safetensors file with x and y; the run's own by default
+    /// `mnist`, a folder of IDX files, or an .npz or .safetensors file with x and y; the run's own by default. Where there
+    /// is a test part (x_test and y_test), that is measured
     data: Option<String>,
     /// Print one JSON object
     #[arg(long)]
@@ -55,12 +57,26 @@ impl Dataset for Named {
     }
 }
 
-/// Evaluates a saved model on data whose samples and classes must be its own.
-pub(crate) fn evaluate_on(model: &SavedModel, data: Arc<dyn Dataset>) -> Result<Evaluation> {
+/// Opens the data that a model was trained on.
+fn own_data(model: &SavedModel) -> Result<Splits> {
+    let path = &model.info.data;
+    data::open(path).map_err(|error| match path == "mnist" || Path::new(path).exists() {
+        true => error,
+        false => {
+            Error::new(error.kind(), format!("the model was trained on {path}, and nothing is there now"))
+                .hint("put it back, or give the data as in rasgo eval RUN DATA")
+        }
+    })
+}
+
+/// Evaluates a saved model on data from `path`, whose samples and classes must be its own.
+pub(crate) fn evaluate_on(model: &SavedModel, data: Arc<dyn Dataset>, path: &str) -> Result<Evaluation> {
     let (found, wanted) = (data.classes(), &model.info.classes);
+    let other =
+        format!("give data such as the model was trained on, or train one on these: rasgo train {path}");
     if found.len() > wanted.len() {
         let text = format!("the data has {} classes, the model {}", found.len(), wanted.len());
-        return Err(Error::new(ErrorKind::Data, text));
+        return Err(Error::new(ErrorKind::Data, text).file(path).hint(other));
     }
     // Labels that are only numbers have the names that the model gives them.
     let numbered =
@@ -72,12 +88,18 @@ pub(crate) fn evaluate_on(model: &SavedModel, data: Arc<dyn Dataset>) -> Result<
             found[class], wanted[class]
         );
         return Err(Error::new(ErrorKind::Data, text)
+            .file(path)
             .hint("number the classes as in the data that the model was trained on"));
     }
     if data.shape()[..] != model.network.architecture().input[..] {
         let (found, wanted) = (data.shape(), &model.network.architecture().input);
-        let text = format!("{} of {found} for a model of {wanted:?}", samples_called(found));
-        return Err(Error::new(ErrorKind::Data, text));
+        let text = format!(
+            "{} of {found}, and the model takes {} of {wanted:?}",
+            samples_called(found),
+            samples_called(wanted)
+        );
+        let error = Error::new(ErrorKind::Data, text).file(path).hint(other);
+        return Err(with_transposition(error, &[&[data.len()], &found[..]].concat(), wanted));
     }
     let data: Arc<dyn Dataset> = match found == wanted {
         true => data,
@@ -87,37 +109,51 @@ pub(crate) fn evaluate_on(model: &SavedModel, data: Arc<dyn Dataset>) -> Result<
     evaluate(&model.network, &Loader::new(data, options)?)
 }
 
+/// What a run is measured on: the test part of its data, or what it held out of them, with the name of that part; `None`
+/// if there is neither.
+pub(crate) fn own_part(
+    splits: &Splits,
+    held_out: Option<usize>,
+) -> Result<Option<(Arc<dyn Dataset>, &'static str)>> {
+    if let Some(test) = &splits.test {
+        return Ok(Some((Arc::clone(test), "test")));
+    }
+    let Some(held_out) = held_out.filter(|&held_out| held_out > 0) else { return Ok(None) };
+    let (_, held_out) = split_indices(&splits.train.labels()?, held_out, 0)?;
+    Ok(Some((Arc::new(Subset::new(Arc::clone(&splits.train), held_out)?), "held-out")))
+}
+
 impl Eval {
     /// What is evaluated: the test part; or of other data all there is; or of the run's own what was held out.
     fn part(&self, splits: Splits) -> Result<Arc<dyn Dataset>> {
-        if let Some(test) = splits.test {
-            return Ok(test);
-        }
-        let all = splits.train;
-        if self.data.is_some() {
-            return Ok(all);
-        }
+        let (own, tested) = (self.data.is_none(), splits.test.is_some());
         let config = TrainConfig::read(self.run.join("config.toml")).ok();
-        match config.and_then(|config| config.held_out).filter(|&held_out| held_out > 0) {
-            Some(held_out) => {
-                let (_, held_out) = split_indices(&all.labels()?, held_out, 0)?;
-                note("the data has no test part: these are the samples that were held out");
-                Ok(Arc::new(Subset::new(all, held_out)?))
+        let held_out = config.and_then(|config| config.held_out).filter(|_| own);
+        match own_part(&splits, held_out)? {
+            Some((part, _)) => {
+                if !tested {
+                    note("the data has no test part: these are the samples that were held out");
+                }
+                Ok(part)
             }
             None => {
-                note(
-                    "the data has no test part: these are all samples, those that were trained on among them",
-                );
-                Ok(all)
+                if own {
+                    note(
+                        "the data has no test part: these are all samples, those that were trained on among them",
+                    );
+                }
+                Ok(splits.train)
             }
         }
     }
 
     pub(crate) fn run(self) -> Result<()> {
         let model = SavedModel::load(&self.run)?;
-        let data = self.part(data::open(self.data.as_ref().unwrap_or(&model.info.data))?)?;
+        let splits = self.data.as_ref().map_or_else(|| own_data(&model), data::open)?;
+        let data = self.part(splits)?;
         let samples = samples_called(data.shape());
-        let result = evaluate_on(&model, data)?;
+        let path = self.data.as_ref().unwrap_or(&model.info.data);
+        let result = evaluate_on(&model, data, path)?;
         let classes = &model.info.classes;
         let count = |class: usize| result.confusion[class].iter().sum::<usize>();
         if self.json {
@@ -135,14 +171,16 @@ impl Eval {
         }
         let all: usize = (0..classes.len()).map(count).sum();
         print(&format!(
-            "accuracy {:.2} % of {} {samples}, loss {:.4}",
+            "accuracy {:.2} % of {} {}, loss {:.4}",
             100.0 * result.accuracy,
             whole(all as u64),
+            word_for(all, samples),
             result.loss
         ))?;
         let mut rows = vec![["class", samples, "precision", "recall"].map(String::from).to_vec()];
         for class in 0..classes.len() {
-            let percent = |x: f64| format!("{:.2} %", 100.0 * x);
+            let percent =
+                |share: Option<f64>| share.map_or("–".to_string(), |x| format!("{:.2} %", 100.0 * x));
             let (precision, recall) = (percent(result.precision(class)), percent(result.recall(class)));
             rows.push(vec![classes[class].clone(), count(class).to_string(), precision, recall]);
         }

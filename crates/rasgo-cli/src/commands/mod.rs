@@ -12,7 +12,7 @@ mod train;
 use clap::Subcommand;
 use rasgo::Result;
 
-pub(crate) use eval::evaluate_on;
+pub(crate) use eval::{evaluate_on, own_part};
 
 use crate::terminal::print;
 

@@ -48,9 +48,19 @@ impl Op {
         let given = Given::parse(operation, &self.rest)?;
         match &given.files[..] {
             [input, output] => run(operation, input, output, given.values),
-            files => Err(Error::argument(format!("{} files are named", files.len()))
-                .op(operation.name)
-                .hint(format!("rasgo op {name} IN.safetensors [--attribute value …] OUT.safetensors"))),
+            files => {
+                let text = match files.len() {
+                    1 => "1 file is named".to_string(),
+                    count => format!("{count} files are named"),
+                };
+                let error = Error::argument(text).op(operation.name);
+                Err(match given.stray {
+                    Some(flag) => error.hint(format!("is {flag} meant? A flag has its value after =")),
+                    None => error.hint(format!(
+                        "rasgo op {name} IN.safetensors [--attribute value …] OUT.safetensors"
+                    )),
+                })
+            }
         }
     }
 }
@@ -110,6 +120,19 @@ fn run(
             .file(input)
             .hint(format!("it reads {}", operation.inputs.join(" "))));
     }
+    let results = computed(operation, tensors, attributes, grad_output)
+        // An operation may be made of others; the one that was called is named.
+        .map_err(|error| error.renamed(operation.name))?;
+    safetensors::save(&Disk::default(), Path::new(output), &results, &BTreeMap::new())
+}
+
+/// The outputs of an operation and, where `grad_output` is given, its gradients.
+fn computed(
+    operation: &Operation,
+    tensors: BTreeMap<String, Tensor>,
+    attributes: BTreeMap<&'static str, String>,
+    grad_output: Option<Tensor>,
+) -> Result<Vec<(String, Tensor)>> {
     let call = Call::new(operation, tensors, attributes, grad_output.is_some());
     let outputs = call.shaped((operation.run)(&call)?)?;
     let mut results: Vec<(String, Tensor)> =
@@ -122,6 +145,11 @@ fn run(
                 Error::argument("grad_output is given, but no input has a gradient").op(operation.name)
             );
         }
+        if (grad_output.shape(), grad_output.dtype()) != (y.shape(), y.dtype()) {
+            let shown = |tensor: &Tensor| format!("{} of shape {}", tensor.dtype(), tensor.shape());
+            let text = format!("grad_output is {}, and the output {}", shown(&grad_output), shown(y));
+            return Err(Error::shape(text).op(operation.name).hint("it has the output's shape and dtype"));
+        }
         let grads = y.backward_with(grad_output)?;
         for (name, leaf) in call.leaves() {
             // An input that the output does not depend on has a gradient of zeros.
@@ -132,5 +160,5 @@ fn run(
             results.push((format!("grad_{name}"), grad));
         }
     }
-    safetensors::save(&Disk::default(), Path::new(output), &results, &BTreeMap::new())
+    Ok(results)
 }

@@ -4,6 +4,7 @@ use clap::Args;
 use rasgo::train::{EpochMetrics, TrainConfig};
 use rasgo::{Error, Result};
 
+use crate::paths::from_here;
 use crate::terminal::{print, table};
 
 /// Model, data, accuracy and time of each run.
@@ -34,8 +35,8 @@ impl Runs {
                 |value: Option<f64>| value.map_or("-".to_string(), |x| format!("{:.2} %", 100.0 * x));
             rows.push(vec![
                 folder.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned()),
-                config.model.unwrap_or_else(|| "-".to_string()),
-                config.data.clone(),
+                config.model.map_or("-".to_string(), |model| from_here(&model)),
+                from_here(&config.data),
                 config.seed.to_string(),
                 format!("{}/{}", last.as_ref().map_or(0, |last| last.epoch), config.epochs),
                 percent(last.as_ref().and_then(|last| last.val_accuracy)),

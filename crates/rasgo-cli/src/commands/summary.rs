@@ -1,5 +1,8 @@
+use std::path::Path;
+
 use clap::Args;
-use rasgo::zoo::{Architecture, named, summarize};
+use rasgo::train::SavedModel;
+use rasgo::zoo::{Architecture, default_for, named, summarize};
 use rasgo::{Error, Result};
 
 use crate::terminal::{print, table, whole};
@@ -11,7 +14,7 @@ use crate::terminal::{print, table, whole};
 /// on; what strides and paddings drop is named below the table.
 #[derive(Debug, Args)]
 pub(crate) struct Summary {
-    /// A model of the zoo, or a model file
+    /// A model of the zoo, a model file, a run folder, or a model.safetensors
     model: String,
     /// The shape of one input, as 1x28x28
     #[arg(long, value_name = "CxHxW, CxL or CxDxHxW")]
@@ -25,6 +28,19 @@ pub(crate) struct Summary {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Print the model as a model file, to be changed and trained: rasgo summary lenet5 --toml > my.toml
+    #[arg(long, conflicts_with_all = ["json", "batch_size"])]
+    toml: bool,
+}
+
+/// The layers of whatever the name is of; a trained model has its own input and classes.
+fn architecture(model: &str) -> Result<Architecture> {
+    let of_zoo = named(model).map(|model| model.architecture());
+    if of_zoo.is_ok() || !(Path::new(model).is_dir() || model.ends_with(".safetensors")) {
+        return if model.ends_with(".toml") { Architecture::read(model) } else { of_zoo };
+    }
+    let trained = SavedModel::load(model)?;
+    Ok(trained.network.architecture().clone())
 }
 
 fn sizes(text: &str) -> Result<Vec<usize>> {
@@ -44,6 +60,16 @@ fn shown_where_known<T: Copy + ToString>(numbers: &[Option<T>]) -> String {
     known.map_or("-".to_string(), |known| known.join("x"))
 }
 
+/// Bytes in the unit that leaves a number below 1024.
+fn memory(bytes: u64) -> String {
+    let mib = bytes as f64 / (1 << 20) as f64;
+    match mib {
+        ..1024.0 => format!("{mib:.1} MiB"),
+        ..1_048_576.0 => format!("{:.1} GiB", mib / 1024.0),
+        _ => format!("{:.1} TiB", mib / 1_048_576.0),
+    }
+}
+
 /// What the model sees of its input, and where layers begin to miss something.
 fn coverage(summary: &rasgo::zoo::Summary) -> String {
     let mut text = format!("coverage: {} of the input", summary.seen.share());
@@ -61,17 +87,20 @@ fn coverage(summary: &rasgo::zoo::Summary) -> String {
 
 impl Summary {
     pub(crate) fn run(self) -> Result<()> {
-        let mut architecture = match self.model.ends_with(".toml") {
-            true => Architecture::read(&self.model)?,
-            false => named(&self.model)?.architecture(),
-        };
-        if let Some(input) = &self.input {
-            architecture = architecture.input(sizes(input)?);
+        let mut architecture = architecture(&self.model)?;
+        let input = self.input.as_deref().map_or(Ok(architecture.input.clone()), sizes)?;
+        let classes = self.classes.or(architecture.classes);
+        let network = architecture.build_for(&input, classes.unwrap_or(10)).map_err(|error| {
+            match input.len() == architecture.input.len() {
+                true => error,
+                false => error.hint(format!("{} takes such an input", default_for(&input))),
+            }
+        })?;
+        architecture = Architecture { classes, ..network.architecture().clone() };
+        if self.toml {
+            return print(architecture.to_toml().trim_end());
         }
-        if let Some(classes) = self.classes {
-            architecture = architecture.classes(classes);
-        }
-        let summary = summarize(&self.model, &architecture.build()?, &architecture.input)?;
+        let summary = summarize(&self.model, &network, &architecture.input)?;
         if self.json {
             print(&serde_json::to_string(&summary).expect("a summary has a text"))?;
             return Ok(());
@@ -109,13 +138,12 @@ impl Summary {
             whole(summary.multiply_adds)
         ))?;
         print(&coverage(&summary))?;
-        let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / (1 << 20) as f64);
         let activations = summary.activation_bytes() as u64 * self.batch_size as u64;
         print(&format!(
             "memory at batch size {}: weights {}, all layers' outputs {}",
             self.batch_size,
-            mib(4 * parameters),
-            mib(activations)
+            memory(4 * parameters),
+            memory(activations)
         ))?;
         Ok(())
     }

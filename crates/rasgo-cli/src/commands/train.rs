@@ -4,16 +4,42 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rasgo::data;
+use rasgo::data::{self, word_for};
 use rasgo::train::{EpochMetrics, Observer, Outcome, Progress, Setup, TrainConfig, Trainer};
 use rasgo::{Error, ErrorKind, Result, zoo};
 
 use crate::configuration::Configuration;
+use crate::paths::from_here;
 use crate::report;
 use crate::terminal::{note, print, whole};
 
+/// What stands below the options.
+const FORMATS: &str = "\
+An .npz or .safetensors file holds samples x, (N, C, L), (N, C, H, W) or (N, C, D, H, W), and labels y, (N), whole numbers from 0. \
+It may also hold x_test and y_test, which are measured at the end and choose nothing, and names of the classes: an array of \
+texts `classes`, or in the metadata of a .safetensors file a JSON list of that name. From NumPy:
+
+  np.savez(\"data.npz\", x=x, y=y, x_test=x_test, y_test=y_test, classes=[\"left\", \"right\"])
+
+A model file lists its layers, with PyTorch's names and options; the channels that come in are inferred:
+
+  input = [1, 28, 28]
+  [[layer]]
+  type = \"Conv2d\"
+  out_channels = 8
+  kernel_size = 3
+  [[layer]]
+  type = \"ReLU\"
+  [[layer]]
+  type = \"Flatten\"
+  [[layer]]
+  type = \"Linear\"
+
+`rasgo summary lenet5 --toml` prints any model in this form.";
+
 /// Options override the file of `--config`.
 #[derive(Debug, Args)]
+#[command(after_help = FORMATS)]
 pub(crate) struct Train {
     #[command(flatten)]
     configuration: Configuration,
@@ -58,15 +84,22 @@ impl Train {
             return print(&serde_json::to_string(&outcome.metrics).expect("metrics have a text"));
         }
         let data = TrainConfig::read(outcome.folder.join("config.toml"))?.data;
-        let mut sample = format!("{data}:train:0");
-        if let Some(test) = &outcome.test {
-            let count: usize = test.confusion.iter().flatten().sum();
-            sample = format!("{data}:test:{}", 42.min(count - 1));
+        let tested = match &outcome.test {
+            Some(test) => Some(test.confusion.iter().flatten().sum()),
+            // A run that was finished before has the number in its data alone, if they are still there.
+            None => data::open(&data).ok().and_then(|splits| Some(splits.test?.len())),
+        };
+        let data = from_here(&data);
+        let sample = match tested {
+            Some(count) => format!("{data}:test:{}", 42.min(count.saturating_sub(1))),
+            None => format!("{data}:train:0"),
+        };
+        if let (Some(test), Some(count)) = (&outcome.test, tested) {
             print(&format!(
                 "{:.2} % of {} test {}, after {:.0} s",
                 100.0 * test.accuracy,
                 whole(count as u64),
-                watch.samples,
+                word_for(count, watch.samples),
                 outcome.metrics.seconds
             ))?;
         }
@@ -82,12 +115,12 @@ impl Train {
 fn run_in_free_folder(trainer: Trainer, config: &TrainConfig, watch: &mut Watch) -> Result<Outcome> {
     // The model's name may follow from the data.
     let splits = data::open(&config.data)?;
-    let config = config.for_data(&*splits.train)?;
+    let model = config.for_data(&*splits.train)?.model;
     let trainer = trainer.data(splits);
     let stem = |text: &str| {
         Path::new(text).file_stem().map_or("data".into(), |stem| stem.to_string_lossy().into_owned())
     };
-    let name = format!("{}-{}", stem(&config.data), stem(config.model.as_deref().unwrap_or(zoo::DEFAULT)));
+    let name = format!("{}-{}", stem(&config.data), stem(model.as_deref().unwrap_or(zoo::DEFAULT)));
     let mut number = 0u64;
     loop {
         number += 1;
@@ -95,7 +128,7 @@ fn run_in_free_folder(trainer: Trainer, config: &TrainConfig, watch: &mut Watch)
         if folder.exists() {
             continue;
         }
-        match trainer.run(&config, folder, watch) {
+        match trainer.run(config, folder, watch) {
             Err(error) if error.kind() == ErrorKind::Exists => {}
             result => return result,
         }
@@ -132,6 +165,9 @@ impl Observer for Watch {
     fn started(&mut self, setup: &Setup) {
         self.samples = setup.samples;
         self.line(&format!("{}; {} parameters", setup.description, whole(setup.parameters as u64)));
+        for text in &setup.notes {
+            self.line(&format!("note: {text}"));
+        }
     }
 
     fn step(&mut self, progress: Progress) -> bool {

@@ -89,6 +89,8 @@ pub(crate) struct Given {
     pub(crate) values: BTreeMap<&'static str, String>,
     /// What is not an attribute.
     pub(crate) files: Vec<String>,
+    /// How a flag is written whose value stands after it as a file would.
+    pub(crate) stray: Option<String>,
 }
 
 impl Given {
@@ -111,7 +113,13 @@ impl Given {
             };
             let value = match (value, attribute.kind) {
                 (Some(value), _) => value,
-                (None, Kind::Flag) => "true".to_string(),
+                (None, Kind::Flag) => {
+                    let next = rest.as_slice().first().map(|next| next.to_ascii_lowercase());
+                    if let Some(value) = next.filter(|next| next == "true" || next == "false") {
+                        given.stray = Some(format!("--{name}={value}"));
+                    }
+                    "true".to_string()
+                }
                 (None, _) => match rest.next() {
                     Some(value) => value.clone(),
                     None => {

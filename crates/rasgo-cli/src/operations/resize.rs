@@ -13,12 +13,13 @@ fn pad(call: &Call) -> Result<Outputs> {
             .hint("give two for each axis, before and after, the last axis first"));
     }
     let value = call.number("value", 0.0)?;
-    let mode = match PadMode::named(call.text("mode").unwrap_or("constant"), value) {
+    let named = call.text("mode").unwrap_or("constant");
+    let mode = match PadMode::named(named, value) {
         Ok(mode) => mode,
         Err(error) => return Err(error.op(call.name())),
     };
     if !matches!(mode, PadMode::Constant(_)) && value != 0.0 {
-        return Err(Error::argument(format!("--value {value} with mode {mode:?}"))
+        return Err(Error::argument(format!("--value {value} with mode {named}"))
             .op(call.name())
             .hint("it belongs to the mode constant"));
     }
@@ -52,9 +53,10 @@ fn interpolate(call: &Call) -> Result<Outputs> {
             );
         }
     };
-    let mode = InterpolateMode::named(call.text("mode").unwrap_or("nearest"), spatial)?;
+    let named = call.text("mode").unwrap_or("nearest");
+    let mode = InterpolateMode::named(named, spatial)?;
     if call.has("align_corners") && !mode.has_corners() {
-        return Err(Error::argument(format!("--align-corners with mode {mode:?}"))
+        return Err(Error::argument(format!("--align-corners with mode {named}"))
             .op(call.name())
             .hint("it belongs to linear, bilinear, bicubic and trilinear"));
     }

@@ -122,6 +122,20 @@ pub fn samples_called(shape: &[usize]) -> &'static str {
     }
 }
 
+/// The word for so many, which is given in the plural.
+///
+/// ```
+/// use rasgo::data::word_for;
+/// assert_eq!([word_for(1, "images"), word_for(0, "images"), word_for(1, "classes")], ["image", "images", "class"]);
+/// ```
+pub fn word_for(count: usize, many: &str) -> &str {
+    match (count, many.strip_suffix("sses")) {
+        (1, Some(_)) => &many[..many.len() - 2],
+        (1, None) => many.strip_suffix('s').unwrap_or(many),
+        _ => many,
+    }
+}
+
 /// Adds what is known of a data set without its samples.
 pub(super) fn hash_header(hash: &mut Hash64, len: usize, shape: &Shape, classes: &[String]) {
     hash.write_number(len as u64);

@@ -8,7 +8,7 @@ use rasgo_core::{Error, ErrorKind, Result, settings};
 
 use super::dataset::Dataset;
 use super::idx::{self, IdxDataset, Part};
-use super::{array_file, arrays, folder, known, samples_called};
+use super::{array_file, arrays, folder, known, samples_called, word_for};
 
 /// What [`open`] has found.
 #[derive(Clone)]
@@ -69,14 +69,13 @@ pub fn open(name_or_path: impl AsRef<Path>) -> Result<Splits> {
 fn open_arrays(path: &Path, kind: array_file::Kind) -> Result<Splits> {
     let (train, test) = arrays::open(path, kind)?;
     let what = samples_called(train.shape());
-    let tested =
-        test.as_ref().map_or(format!("no test {what}"), |test| format!("{} test {what}", test.len()));
+    let tested = tested(test.as_ref().map(|test| test.len()), what);
     let sizes: Vec<String> = train.shape().iter().map(usize::to_string).collect();
     let description = format!(
-        "arrays: {} training and {tested}, {}, {} classes, from {}",
+        "arrays: {} training and {tested}, {}, {}, from {}",
         train.len(),
         sizes.join(" x "),
-        train.classes().len(),
+        classes(train.classes()),
         path.display()
     );
     Ok(Splits {
@@ -84,6 +83,15 @@ fn open_arrays(path: &Path, kind: array_file::Kind) -> Result<Splits> {
         test: test.map(|test| Arc::new(test) as Arc<dyn Dataset>),
         description,
     })
+}
+
+/// How many samples the test part has.
+fn tested(count: Option<usize>, what: &str) -> String {
+    count.map_or(format!("no test {what}"), |count| format!("{count} test {}", word_for(count, what)))
+}
+
+fn classes(names: &[String]) -> String {
+    format!("{} {}", names.len(), word_for(names.len(), "classes"))
 }
 
 /// One part of MNIST, without reading the other.
@@ -111,12 +119,11 @@ fn splits(train: IdxDataset, test: Option<IdxDataset>, folder: &Path) -> Result<
     }
     let what = known::name(train.raw_labels()).unwrap_or("IDX files");
     let size = format!("{} x {}", train.shape()[1], train.shape()[2]);
-    let tested =
-        test.as_ref().map_or("no test images".to_string(), |test| format!("{} test images", test.len()));
+    let tested = tested(test.as_ref().map(|test| test.len()), "images");
     let description = format!(
-        "{what}: {} training and {tested}, {size}, {} classes, from {}",
+        "{what}: {} training and {tested}, {size}, {}, from {}",
         train.len(),
-        train.classes().len(),
+        classes(train.classes()),
         folder.display()
     );
     Ok(Splits {

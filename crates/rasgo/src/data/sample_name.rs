@@ -1,5 +1,6 @@
 //! One sample by name.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rasgo_core::{Error, ErrorKind, Result};
@@ -8,15 +9,23 @@ use super::dataset::{Dataset, no_such_sample};
 use super::find::{find_mnist, open, open_mnist_part};
 use super::idx::Part;
 
-/// Whether a text names a sample of a data set, as `mnist:test:42` does, and not a file.
+/// The data set that is known by name.
+const MNIST: &str = "mnist";
+
+/// Whether a text names a sample of a data set, as `mnist:test:42` does, and not a file; also one whose part is wrong or
+/// left out, as [`sample_by_name`] says then.
 ///
 /// ```
 /// use rasgo::data::is_sample_name;
-/// assert!(is_sample_name("mnist:test:42"));
+/// assert!(is_sample_name("mnist:test:42") && is_sample_name("data.npz:3"));
 /// assert!(!is_sample_name("C:/pictures/seven.png"));
 /// ```
 pub fn is_sample_name(text: &str) -> bool {
+    let named = |(data, index): (&str, &str)| {
+        !data.is_empty() && !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit())
+    };
     parse(text).is_some_and(|(_, part, _)| part_of(part).is_some())
+        || text.rsplit_once(':').is_some_and(named)
 }
 
 /// The data set and index that `DATA:train:N` or `DATA:test:N` names; DATA is as for [`open`].
@@ -29,16 +38,22 @@ pub fn sample_by_name(name: &str) -> Result<(Arc<dyn Dataset>, usize)> {
         Error::argument(what)
             .hint("a sample is named as mnist:test:42 or FOLDER:train:0, or data.npz:train:0")
     };
+    if let Some((data, index)) = without_part(name) {
+        return Err(Error::argument(format!("{name:?} does not say which part of the data"))
+            .hint(format!("write {data}:train:{index}, or {data}:test:{index} for the test part")));
+    }
     let Some((data, part, index)) = parse(name) else {
         return Err(wrong(format!("{name:?} is not the name of a sample")));
     };
     let Some(part) = part_of(part) else {
-        return Err(wrong(format!("{name:?} asks for a part called {part:?}; the parts are train and test")));
+        let has_test = data == MNIST || open(data)?.test.is_some();
+        return Err(Error::argument(format!("{name:?} asks for a part called {part:?}"))
+            .hint(format!("{data} has train{}", if has_test { " and test" } else { ", and no test part" })));
     };
     let Ok(index) = index.parse::<usize>() else {
         return Err(wrong(format!("{name:?} asks for sample {index:?}, which is no number")));
     };
-    let dataset: Arc<dyn Dataset> = if data == "mnist" {
+    let dataset: Arc<dyn Dataset> = if data == MNIST {
         Arc::new(open_mnist_part(&find_mnist()?, part)?)
     } else {
         let splits = open(data)?;
@@ -53,6 +68,13 @@ pub fn sample_by_name(name: &str) -> Result<(Arc<dyn Dataset>, usize)> {
         return Err(no_such_sample(index, dataset.len(), &format!("{data}:{part}")));
     }
     Ok((dataset, index))
+}
+
+/// Data set and index of a name without the part, as `data.npz:3`.
+fn without_part(name: &str) -> Option<(&str, &str)> {
+    let (data, index) = name.rsplit_once(':')?;
+    let whole = data == MNIST || Path::new(data).exists() || !data.contains(':');
+    (whole && is_sample_name(name)).then_some((data, index))
 }
 
 /// Data set, part and index; the first may have colons in it.

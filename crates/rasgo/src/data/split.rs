@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rasgo_core::random::Key;
 use rasgo_core::{Error, Result, Shape};
 
-use super::dataset::{Dataset, Sample, no_such_sample};
+use super::dataset::{Dataset, Sample, no_such_sample, word_for};
 use crate::formats::Hash64;
 
 /// Some samples of a data set, in a stated order.
@@ -105,8 +105,12 @@ pub fn split(dataset: Arc<dyn Dataset>, held_out: usize, seed: u64) -> Result<(S
 /// [`ErrorKind::Argument`](rasgo_core::ErrorKind::Argument) if no sample or every sample would be held out.
 pub fn split_indices(labels: &[i64], held_out: usize, seed: u64) -> Result<(Vec<usize>, Vec<usize>)> {
     if held_out == 0 || held_out >= labels.len() {
-        return Err(Error::argument(format!("{held_out} of {} samples cannot be held out", labels.len()))
-            .hint("at least one sample must be on each side"));
+        return Err(Error::argument(format!(
+            "{held_out} of {} {} cannot be held out",
+            labels.len(),
+            word_for(labels.len(), "samples")
+        ))
+        .hint("at least one sample must be on each side"));
     }
     let mut order: Vec<usize> = Key::new(seed, 0).named("split").permutation(labels.len());
     // Stable: within a class the permutation's order stays.

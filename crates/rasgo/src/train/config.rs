@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Augment, Dataset, samples_called};
 use crate::optim::{Rule, Schedule};
+use crate::text_file::read_text;
 use crate::zoo::{self, Architecture};
 
 /// Random changes of training images, and of nothing else; zero turns one off.
@@ -37,6 +38,9 @@ impl AugmentConfig {
     }
 }
 
+/// Samples of one forward, where nothing is said and there are enough.
+pub(super) const BATCH_SIZE: usize = 128;
+
 /// Everything that decides a run's result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -48,8 +52,9 @@ pub struct TrainConfig {
     pub model: Option<String>,
     /// Passes over the training samples.
     pub epochs: u64,
-    /// Samples of one forward.
-    pub batch_size: usize,
+    /// Samples of one forward. Unsaid, 128, or as many as there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_size: Option<usize>,
     /// Batches of one step, whose gradients are averaged: a larger batch than memory holds.
     pub accumulate: usize,
     /// The peak of the learning rate.
@@ -84,7 +89,7 @@ impl Default for TrainConfig {
             data: "mnist".to_string(),
             model: None,
             epochs: 4,
-            batch_size: 128,
+            batch_size: None,
             accumulate: 1,
             lr: 0.01,
             schedule: Schedule::OneCycle,
@@ -101,11 +106,19 @@ impl Default for TrainConfig {
     }
 }
 
+/// A number without rows of zeros.
+pub(super) fn short(value: f64) -> String {
+    match value == 0.0 || (1e-4..1e6).contains(&value.abs()) {
+        true => value.to_string(),
+        false => format!("{value:e}"),
+    }
+}
+
 impl TrainConfig {
     /// Reads a `config.toml`.
     pub fn read(path: impl AsRef<Path>) -> Result<TrainConfig> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, error))?;
+        let text = read_text(path)?;
         toml::from_str(&text).map_err(|error| Error::config(error.message().replace('\n', " ")).file(path))
     }
 
@@ -122,7 +135,9 @@ impl TrainConfig {
         let shape = data.shape();
         let mut config = self.clone();
         config.model.get_or_insert_with(|| zoo::default_for(shape).to_string());
-        config.held_out.get_or_insert((data.len() / 10).min(1000));
+        let held_out = *config.held_out.get_or_insert((data.len() / 10).min(1000));
+        let fitting = data.len().saturating_sub(held_out) / config.accumulate.max(1);
+        config.batch_size.get_or_insert(BATCH_SIZE.min(fitting.max(1)));
         let images = shape.len() == 3;
         let usual = if images { AugmentConfig::default() } else { AugmentConfig::NONE };
         let augment = *config.augment.get_or_insert(usual);
@@ -135,6 +150,23 @@ impl TrainConfig {
                 .hint("leave [augment] out of the configuration, or set its numbers to 0"));
         }
         Ok(config)
+    }
+
+    /// The same, with paths that hold in any working folder; `mnist` and the zoo's models are names and stay so.
+    pub(super) fn with_whole_paths(&self) -> TrainConfig {
+        let whole = |path: &str| -> Option<String> {
+            let found = Path::new(path).exists().then(|| std::path::absolute(path).ok())??;
+            found.to_str().map(String::from)
+        };
+        let mut config = self.clone();
+        if config.data != "mnist" {
+            config.data = whole(&config.data).unwrap_or(config.data);
+        }
+        config.model = config.model.map(|model| match model.ends_with(".toml") {
+            true => whole(&model).unwrap_or(model),
+            false => model,
+        });
+        config
     }
 
     /// The model's layers, from the zoo or from a file; those for images where none is said.
@@ -150,7 +182,7 @@ impl TrainConfig {
         let wrong = |name: &str, value: String, hint: &str| {
             Err(Error::argument(format!("{name} {value}")).hint(hint))
         };
-        if self.batch_size == 0 {
+        if self.batch_size == Some(0) {
             return wrong("batch size", "0".into(), "give 1 or more, as 128");
         }
         if self.epochs == 0 {
@@ -169,7 +201,7 @@ impl TrainConfig {
         ];
         for (name, value, ok) in numbers {
             if !ok || !value.is_finite() {
-                return wrong(name, value.to_string(), "give a finite number in its range, as lr 0.01");
+                return wrong(name, short(value), "give a finite number in its range, as lr 0.01");
             }
         }
         self.optimizer.check()?;

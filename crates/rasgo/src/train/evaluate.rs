@@ -36,19 +36,19 @@ pub struct Mistake {
 const MISTAKES: usize = 40;
 
 impl Evaluation {
-    /// Of the images of each class, the share that was found.
-    pub fn recall(&self, class: usize) -> f64 {
+    /// Of the images of a class, the share that was found; `None` if there are none.
+    pub fn recall(&self, class: usize) -> Option<f64> {
         ratio(self.confusion[class][class], self.confusion[class].iter().sum())
     }
 
-    /// Of the images that were taken for a class, the share that was of it.
-    pub fn precision(&self, class: usize) -> f64 {
+    /// Of the images that were taken for a class, the share that was of it; `None` if none was.
+    pub fn precision(&self, class: usize) -> Option<f64> {
         ratio(self.confusion[class][class], self.confusion.iter().map(|row| row[class]).sum())
     }
 }
 
-fn ratio(part: usize, all: usize) -> f64 {
-    if all == 0 { 0.0 } else { part as f64 / all as f64 }
+fn ratio(part: usize, all: usize) -> Option<f64> {
+    (all > 0).then(|| part as f64 / all as f64)
 }
 
 /// Runs a network, which must be in evaluation, over a loader that does not shuffle or augment.
@@ -86,8 +86,8 @@ pub fn evaluate(network: &dyn Module, loader: &Loader) -> Result<Evaluation> {
         mistakes.truncate(MISTAKES);
         images += size;
     }
-    if images == 0 {
+    let Some(accuracy) = ratio(found, images) else {
         return Err(Error::new(ErrorKind::Data, "there is no sample to evaluate on"));
-    }
-    Ok(Evaluation { accuracy: ratio(found, images), loss: loss / images as f64, confusion, mistakes })
+    };
+    Ok(Evaluation { accuracy, loss: loss / images as f64, confusion, mistakes })
 }

@@ -15,6 +15,8 @@ pub struct Setup {
     pub samples: &'static str,
     /// Parameters of the network.
     pub parameters: usize,
+    /// What is unusual, a line each.
+    pub notes: Vec<String>,
 }
 
 /// Where training is.

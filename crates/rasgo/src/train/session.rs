@@ -8,13 +8,13 @@ use rasgo_core::ops::CrossEntropyOptions;
 use rasgo_core::{Error, ErrorKind, Gradients, Result, random, trim_memory};
 
 use super::checkpoint::{self, Identity, Position, Trained};
-use super::config::{AugmentConfig, TrainConfig};
+use super::config::{AugmentConfig, BATCH_SIZE, TrainConfig, short};
 use super::evaluate::evaluate;
 use super::observer::{EpochMetrics, Observer, Outcome, Progress, Setup};
 use super::saved_model::ModelInfo;
 use super::trainer::Trainer;
 use super::weight_mean::WeightMean;
-use crate::data::{self, Batch, Dataset, Loader, LoaderOptions, Normalize, Splits, samples_called};
+use crate::data::{self, Batch, Dataset, Loader, LoaderOptions, Normalize, Splits, samples_called, word_for};
 use crate::formats::{ResizeRule, weights_hash};
 use crate::nn::{Module, ModuleExt};
 use crate::optim::{Group, Optimizer, clip_grad_norm};
@@ -31,6 +31,7 @@ pub(super) struct Session<'a> {
     validation: Option<Loader>,
     test: Option<Loader>,
     description: String,
+    notes: Vec<String>,
     identity: Identity,
     saved_at: Instant,
 }
@@ -45,7 +46,10 @@ fn expect_two_classes(labels: &[i64], classes: &[String]) -> Result<()> {
     }
     let class = usize::try_from(*first).ok().and_then(|class| classes.get(class));
     let name = class.map_or(first.to_string(), |name| format!("{name:?}"));
-    let text = format!("all {} training samples are of one class, {name}", labels.len());
+    let text = match labels.len() {
+        1 => format!("the only training sample is of class {name}"),
+        count => format!("all {count} training samples are of one class, {name}"),
+    };
     Err(Error::new(ErrorKind::Data, text).hint("give samples of two classes or more"))
 }
 
@@ -57,12 +61,13 @@ impl<'a> Session<'a> {
         folder: &Path,
     ) -> Result<Session<'a>> {
         config.check()?;
+        let said = config.batch_size;
         let config = config.for_data(&*splits.train)?;
         let architecture = config.architecture()?;
         let classes = splits.train.classes().to_vec();
         let shape = splits.train.shape().to_vec();
         random::manual_seed(config.seed);
-        let network = architecture.classes(classes.len()).input(&shape).build()?;
+        let network = architecture.build_for(&shape, classes.len())?;
         let labels = splits.train.labels()?;
         expect_two_classes(&labels, &classes)?;
         let (kept, held_out) = match config.held_out.unwrap_or(0) {
@@ -71,18 +76,34 @@ impl<'a> Session<'a> {
                 error.hint(format!("give a --held-out from 0 to {}", labels.len().saturating_sub(1)))
             })?,
         };
-        let step_images = config.batch_size.saturating_mul(config.accumulate);
+        let batch_size = config.batch_size.unwrap_or(BATCH_SIZE);
+        let step_images = batch_size.saturating_mul(config.accumulate);
         if kept.len() < step_images {
             let what = samples_called(&shape);
-            let text = format!("a step takes {step_images} {what}, and there are {} to train on", kept.len());
+            let text = format!(
+                "a step takes {step_images} {}, and there {} {} to train on",
+                word_for(step_images, what),
+                if kept.len() == 1 { "is" } else { "are" },
+                kept.len()
+            );
             return Err(Error::argument(text).hint("give a smaller --batch-size or --accumulate"));
         }
+        let mut notes = Vec::new();
+        if said.is_none() && batch_size < BATCH_SIZE {
+            let what = word_for(kept.len(), samples_called(&shape));
+            notes.push(format!(
+                "batch size {batch_size}, as there are only {} {what} to train on",
+                kept.len()
+            ));
+        }
+        let tested = splits.test.as_ref().map_or(Ok(Vec::new()), |test| test.labels())?;
+        notes.extend(data::unseen(&labels, &tested, &classes));
         let normalize = Normalize::measure(&*splits.train, &kept)?;
         let identity = Identity { configuration: config.to_toml(), data: splits.train.fingerprint() };
         let plain =
             || LoaderOptions::new().batch_size(250).normalize(normalize.clone()).workers(trainer.workers);
         let options = plain()
-            .batch_size(config.batch_size)
+            .batch_size(batch_size)
             .drop_last(true)
             .shuffle(config.seed)
             .augment(config.augment.filter(|augment| *augment != AugmentConfig::NONE).map(|a| a.augment()))
@@ -110,6 +131,7 @@ impl<'a> Session<'a> {
             validation,
             test,
             description: splits.description,
+            notes,
             identity,
             saved_at: Instant::now(),
         })
@@ -142,6 +164,7 @@ impl<'a> Session<'a> {
             description: self.description.clone(),
             samples: samples_called(self.train.dataset().shape()),
             parameters: self.trained.network.parameter_count(),
+            notes: self.notes.clone(),
         });
         if at == Position::default() {
             self.write_checkpoint(at)?;
@@ -234,7 +257,7 @@ impl<'a> Session<'a> {
                 return Err(Error::new(ErrorKind::Interrupted, format!("stopped after step {}", at.step)));
             }
         }
-        let images = (at.epoch_step - first_step) * accumulate * self.config.batch_size as u64;
+        let images = (at.epoch_step - first_step) * accumulate * self.train.batch_size() as u64;
         at.epoch += 1;
         at.epoch_step = 0;
         self.trained.network.eval();
@@ -253,7 +276,7 @@ impl<'a> Session<'a> {
             let text = format!("the loss became {value} at step {}", step + 1);
             return Err(Error::new(ErrorKind::NotFinite, text).hint(format!(
                 "try a smaller --lr than {}; the last good checkpoint is kept in {}",
-                self.config.lr,
+                short(self.config.lr),
                 self.folder.join("checkpoint").display()
             )));
         }

@@ -73,7 +73,7 @@ impl Trainer {
         self
     }
 
-    /// Begins a run.
+    /// Begins a run. Its `config.toml` has whole paths, so that it can be evaluated and resumed from any folder.
     ///
     /// # Errors
     /// Everything is checked before the folder is made; a folder that holds a run is not overwritten. A loss that is
@@ -88,6 +88,7 @@ impl Trainer {
         let folder = folder.as_ref();
         config.check()?;
         expect_no_run(folder)?;
+        let config = &config.with_whole_paths();
         let session = Session::new(self, config, self.splits(config)?, folder)?;
         self.disk.create_folder(folder)?;
         let _lock = lock(folder)?;

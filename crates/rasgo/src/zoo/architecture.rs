@@ -6,8 +6,12 @@ use rasgo_core::{DType, Error, ErrorKind, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::layer::LayerSpec;
+use super::model_file;
+use super::models::default_for;
 use super::network::Network;
+use crate::data::samples_called;
 use crate::nn::{Module, Sequential, shape_only_forward};
+use crate::text_file::read_text;
 
 /// A network as a list of layers.
 ///
@@ -61,28 +65,13 @@ pub struct Architecture {
 impl Architecture {
     /// Reads a model file's text.
     pub fn from_toml(text: &str) -> Result<Architecture> {
-        toml::from_str(text).map_err(|error| {
-            let message = error.message().to_string();
-            let line = error.span().map(|span| text[..span.start].lines().count().max(1));
-            let place = line.map_or(String::new(), |line| format!("line {line}: "));
-            let described = Error::config(format!("{place}{}", message.replace('\n', " ")));
-            match unknown_type(text) {
-                Some((found, Some(near))) => {
-                    described.hint(format!("type {found:?} is unknown; is {near:?} meant?"))
-                }
-                Some((found, None)) => described.hint(format!(
-                    "type {found:?} is unknown; the types are {}",
-                    LayerSpec::TYPES.join(", ")
-                )),
-                None => described,
-            }
-        })
+        toml::from_str(text).map_err(|error| model_file::described(text, &error))
     }
 
     /// Reads a model file.
     pub fn read(path: impl AsRef<Path>) -> Result<Architecture> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|error| Error::io(path, error))?;
+        let text = read_text(path)?;
         let mut architecture = Architecture::from_toml(&text).map_err(|error| error.file(path))?;
         if architecture.name.is_none() {
             architecture.name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
@@ -118,6 +107,44 @@ impl Architecture {
             Some([backbone, neck, head]) => [backbone, neck, head],
             None => ["backbone", "neck", "head"],
         }
+    }
+
+    /// Makes the network for samples of that shape and so many classes.
+    ///
+    /// # Errors
+    /// As [`build`](Architecture::build); where the model is for images and the samples are sequences or the like, or the
+    /// samples look as if their channels came last, that is told.
+    pub fn build_for(&self, samples: &[usize], classes: usize) -> Result<Network> {
+        self.clone().classes(classes).input(samples).build().map_err(|error| self.misfit(samples, error))
+    }
+
+    /// The error of layers that do not fit these samples.
+    fn misfit(&self, samples: &[usize], error: Error) -> Error {
+        let (wanted, found) = (self.input.len(), samples.len());
+        if wanted != found {
+            let axes = ["", "", "(C, L)", "(C, H, W)", "(C, D, H, W)"];
+            let text = format!(
+                "{} takes {} {}, and the data are {} of ({})",
+                self.name.as_deref().unwrap_or("the model"),
+                samples_called(&self.input),
+                axes.get(wanted).copied().unwrap_or(""),
+                samples_called(samples),
+                samples.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
+            );
+            return Error::new(ErrorKind::Config, text)
+                .hint(format!("use --model {}, or one of your own for such samples", default_for(samples)));
+        }
+        // Channels are few, but for sequences, which are then longer than that.
+        let channels_last =
+            matches!(*samples, [first, .., last] if last < first && (last <= 4 || found == 2));
+        if !channels_last {
+            return error;
+        }
+        let axes: Vec<String> = [0, found].into_iter().chain(1..found).map(|axis| axis.to_string()).collect();
+        error.hint(format!(
+            "if the channels come last in x, they must be put first: x.transpose({})",
+            axes.join(", ")
+        ))
     }
 
     /// Makes the network: infers the channels of each layer from what comes into it, and checks that all fit.
@@ -187,16 +214,4 @@ fn without_layer(error: &Error) -> String {
         Some(layer) => text.replacen(&format!("layer {layer}: "), "", 1),
         None => text,
     }
-}
-
-/// The first layer type of a text that does not exist, and the nearest that does.
-fn unknown_type(text: &str) -> Option<(String, Option<&'static str>)> {
-    let table: toml::Table = text.parse().ok()?;
-    let layers =
-        ["layer", "backbone", "neck", "head"].into_iter().filter_map(|part| table.get(part)?.as_array());
-    let found = layers
-        .flatten()
-        .filter_map(|layer| layer.get("type")?.as_str())
-        .find(|name| !LayerSpec::TYPES.contains(name))?;
-    Some((found.to_string(), crate::nearest(found, LayerSpec::TYPES.iter().copied())))
 }

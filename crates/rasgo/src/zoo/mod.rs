@@ -5,6 +5,7 @@
 
 mod architecture;
 mod layer;
+mod model_file;
 mod models;
 mod network;
 mod seen;

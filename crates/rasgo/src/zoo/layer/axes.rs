@@ -7,7 +7,7 @@ use crate::nn::{self, AdaptiveSize, Padding, Size};
 
 /// A number for all axes, or one for each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "give a whole number, or a list of one for each axis")]
 pub enum Axes {
     /// For all axes.
     One(usize),
@@ -31,7 +31,10 @@ pub(super) fn for_each_axis<T: Copy, const D: usize>(values: &[T], name: &str) -
 
 /// Padding as PyTorch takes it: numbers, `"same"` or `"valid"`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "give a whole number, a list of one or of [before, after] for each axis, \"same\" or \"valid\""
+)]
 pub enum PaddingSpec {
     /// In numbers.
     Axes(Axes),
@@ -57,7 +60,7 @@ impl PaddingSpec {
 
 /// The size that an adaptive pooling makes of an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "give a whole number, or \"none\" for an axis that keeps its size")]
 pub enum AdaptiveAxis {
     /// That many cells.
     Size(usize),
@@ -84,7 +87,7 @@ impl AdaptiveAxis {
 
 /// A size for all axes, or one for each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "give a whole number, or a list of one or \"none\" for each axis")]
 pub enum AdaptiveAxes {
     /// For all axes.
     One(AdaptiveAxis),
@@ -104,7 +107,7 @@ impl AdaptiveAxes {
 
 /// A factor for all axes, or one for each.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "give a number, or a list of one for each axis")]
 pub enum Factors {
     /// For all axes.
     One(f64),
@@ -114,7 +117,7 @@ pub enum Factors {
 
 /// Cells around a map: a number for all sides, or `[before, after]` for each axis in the order of the axes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "give a whole number, or a list of [before, after] for each axis")]
 pub enum SidesSpec {
     /// On all sides.
     One(i32),

@@ -75,7 +75,7 @@ options! {
 
 /// How much a batch counts in running statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "give a share from 0 to 1, or \"none\" for the plain mean")]
 pub enum Momentum {
     /// That share.
     Share(f64),

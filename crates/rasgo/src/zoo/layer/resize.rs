@@ -83,9 +83,10 @@ impl UpsampleSpec {
             }
             _ => return Err(Error::config("size or scale_factor, one of them must be given")),
         };
-        let mode = InterpolateMode::named(self.mode.as_deref().unwrap_or("nearest"), D)?;
+        let named = self.mode.as_deref().unwrap_or("nearest");
+        let mode = InterpolateMode::named(named, D)?;
         if self.align_corners.is_some() && !mode.has_corners() {
-            return Err(Error::config(format!("align_corners with mode {mode:?}"))
+            return Err(Error::config(format!("align_corners with mode {named}"))
                 .hint("it belongs to linear, bilinear, bicubic and trilinear"));
         }
         let layer = layer.mode(mode).align_corners(self.align_corners.unwrap_or(false));
