@@ -12,6 +12,7 @@
 
 use std::panic::Location;
 
+use rasgo_kernels::Float as _;
 use rasgo_kernels::loss::{self, PairLoss, Part};
 
 use super::Reduction;
@@ -219,7 +220,7 @@ fn outside_0_to_1(tensor: &Tensor) -> Option<(usize, f64)> {
     float!(plain.dtype(), T => {
         let values = plain.raw::<T>();
         let place = values.iter().position(|x| !(0.0..=1.0).contains(x))?;
-        Some((place, values[place] as f64))
+        Some((place, values[place].to_f64()))
     })
 }
 

@@ -246,8 +246,8 @@ mod tests {
         };
         assert_eq!(second(vec![0.0, 2.0, 3.0]), [0.0, 36.0, 24.0]);
         let infinite = Tensor::scalar(f64::INFINITY).requires_grad();
-        let slope = infinite.prod(None, false).unwrap().backward().unwrap().get(&infinite).unwrap();
-        assert_eq!(slope.item::<f64>().unwrap(), 1.0);
+        let grads = infinite.prod(None, false).unwrap().backward().unwrap();
+        assert_eq!(grads.get(&infinite).unwrap().item::<f64>().unwrap(), 1.0);
         let slopes = |x: &Tensor, axis: Option<isize>| {
             let dx = grad(&x.prod(axis, false)?.sum()?, &[x], true)?.remove(0);
             (dx * Tensor::from_vec((0..6).map(f64::from).collect(), x.shape())?)?.sum()

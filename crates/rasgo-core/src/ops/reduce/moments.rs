@@ -79,7 +79,7 @@ fn variance_grad(x: Tensor, dy: Tensor, axes: &[isize], freedom: f64) -> Result<
     if freedom <= 0.0 && (axes.is_empty() || x.shape().is_empty()) {
         // What PyTorch gives where no degree of freedom is left of all elements.
         let infinite = Tensor::full(x.shape(), f64::INFINITY, x.dtype())?;
-        return dy * infinite.masked_fill(&x.detach().eq(&mean.detach())?, f64::NAN)?;
+        return dy * infinite.masked_fill(&x.detach().eq(mean.detach())?, f64::NAN)?;
     }
     dy.scale(2.0 / freedom)? * (x - mean)?
 }
