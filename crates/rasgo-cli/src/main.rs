@@ -1,7 +1,6 @@
 //! The command `rasgo`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to a person")]
 
-mod axes;
 mod commands;
 mod configuration;
 mod machine;

@@ -3,13 +3,13 @@ use std::sync::Arc;
 
 use clap::Args;
 use rasgo::data::{
-    self, Dataset, Loader, LoaderOptions, Sample, Splits, Subset, samples_called, split_indices, word_for,
+    self, Dataset, Loader, LoaderOptions, Sample, Splits, Subset, samples_called, split_indices,
+    transposition, word_for,
 };
 use rasgo::train::{Evaluation, SavedModel, TrainConfig, evaluate};
 use rasgo::{Error, ErrorKind, Result, Shape};
 use serde_json::json;
 
-use crate::axes::with_transposition;
 use crate::terminal::{note, print, table, whole};
 
 /// Accuracy, loss, precision and recall of each class, and the confusion matrix.
@@ -98,8 +98,8 @@ pub(crate) fn evaluate_on(model: &SavedModel, data: Arc<dyn Dataset>, path: &str
             samples_called(found),
             samples_called(wanted)
         );
-        let error = Error::new(ErrorKind::Data, text).file(path).hint(other);
-        return Err(with_transposition(error, &[&[data.len()], &found[..]].concat(), wanted));
+        let hint = transposition(&[&[data.len()], &found[..]].concat(), wanted).unwrap_or(other);
+        return Err(Error::new(ErrorKind::Data, text).file(path).hint(hint));
     }
     let data: Arc<dyn Dataset> = match found == wanted {
         true => data,

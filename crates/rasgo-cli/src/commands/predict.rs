@@ -1,13 +1,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use rasgo::data::{is_sample_name, read_samples, sample_by_name, samples_called};
+use rasgo::data::{is_sample_name, read_samples, sample_by_name, samples_called, transposition};
 use rasgo::formats::{Disk, npy};
 use rasgo::train::SavedModel;
 use rasgo::{DType, Error, ErrorKind, Result, Tensor};
 use serde_json::json;
 
-use crate::axes::{array_of, with_transposition};
 use crate::numbers::positive;
 use crate::terminal::{note, print, print_error};
 
@@ -78,18 +77,15 @@ impl Predict {
             if dataset.shape()[..] != *shape {
                 let text =
                     format!("{argument} has the shape {}, and the model takes {shape:?}", dataset.shape());
-                return Err(with_transposition(Error::new(ErrorKind::Data, text), dataset.shape(), shape));
+                let error = Error::new(ErrorKind::Data, text);
+                return Err(match transposition(dataset.shape(), shape) {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                });
             }
             return one(dataset.get(index)?.input);
         }
-        let samples = read_samples(argument, shape).map_err(|error| match error.kind() {
-            ErrorKind::Data => match array_of(Path::new(argument)) {
-                Some(array) => with_transposition(error, array.shape(), shape),
-                None => error,
-            },
-            _ => error,
-        })?;
-        match samples {
+        match read_samples(argument, shape)? {
             None => one(model.read(argument)?),
             Some(batch) if batch.shape()[0] == 1 => one(batch.reshape(shape)?),
             Some(batch) => (0..batch.shape()[0])

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rasgo_core::{DType, Error, ErrorKind, Result, Tensor};
 
+use super::transposition::transposition;
 use crate::formats::{Array, Loaded, Npz, first_of, npy, safetensors};
 
 /// The names of the arrays that count.
@@ -105,7 +106,7 @@ impl ArrayFile {
         let error = match names.is_empty() {
             true => self.wrong("it holds no arrays".to_string()),
             false => {
-                let there = first_of(names.iter().copied());
+                let there = first_of(8, names.iter().copied());
                 self.wrong(format!("there is no array {name}, but {there}"))
             }
         };
@@ -195,7 +196,9 @@ pub fn read_samples(path: impl AsRef<Path>, shape: &[usize]) -> Result<Option<Te
         let text = format!("an array of shape {}, and the model takes ({})", batch.shape(), sizes.join(", "));
         return Err(Error::new(ErrorKind::Data, text)
             .file(path)
-            .hint("give one sample of that shape, or a batch with N before it"));
+            .hint(transposition(batch.shape(), shape).unwrap_or_else(|| {
+                "give one sample of that shape, or a batch with N before it".to_string()
+            })));
     }
     if batch.shape()[0] == 0 {
         return Err(Error::new(ErrorKind::Data, "there are no samples in it").file(path));

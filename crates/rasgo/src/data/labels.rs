@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use rasgo_core::{Error, ErrorKind, Result};
 
 use super::dataset::word_for;
+use crate::formats::first_of;
 
 /// What is worth saying of classes that no training sample has, if there are any.
 pub(crate) fn unseen(train: &[i64], test: &[i64], classes: &[String]) -> Option<String> {
@@ -14,14 +15,7 @@ pub(crate) fn unseen(train: &[i64], test: &[i64], classes: &[String]) -> Option<
     let (train, test) = (occurs(train), occurs(test));
     let missing: Vec<usize> = (0..classes.len()).filter(|class| !train.contains(class)).collect();
     let tested: Vec<usize> = missing.iter().copied().filter(|class| test.contains(class)).collect();
-    let named = |found: &[usize]| {
-        const SHOWN: usize = 10;
-        let names: Vec<&str> = found.iter().take(SHOWN).map(|&class| classes[class].as_str()).collect();
-        match found.len() - names.len() {
-            0 => names.join(", "),
-            more => format!("{} and {more} more", names.join(", ")),
-        }
-    };
+    let named = |found: &[usize]| first_of(10, found.iter().map(|&class| classes[class].as_str()));
     if missing.is_empty() {
         return None;
     }

@@ -27,6 +27,7 @@ mod sample_name;
 mod save;
 mod split;
 mod transform;
+mod transposition;
 
 pub use array_file::read_samples;
 pub use arrays::ArrayDataset;
@@ -40,5 +41,6 @@ pub use options::LoaderOptions;
 pub use sample_name::{is_sample_name, sample_by_name};
 pub use split::{Subset, split, split_indices};
 pub use transform::Normalize;
+pub use transposition::transposition;
 
 pub(crate) use labels::unseen;

@@ -155,6 +155,6 @@ impl Npz {
 
 impl fmt::Debug for Npz {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Npz({}: {})", self.path.display(), first_of(self.names()))
+        write!(f, "Npz({}: {})", self.path.display(), first_of(8, self.names()))
     }
 }

@@ -22,10 +22,10 @@ pub(crate) fn open_file(path: &Path) -> Result<(File, u64)> {
     Ok((file, about.len()))
 }
 
-/// The first eight of a file's names, for a message, and how many more there are.
-pub(crate) fn first_of<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+/// The first of some names, for a message, and how many more there are.
+pub(crate) fn first_of<'a>(most: usize, names: impl IntoIterator<Item = &'a str>) -> String {
     let mut names = names.into_iter();
-    let mut text = names.by_ref().take(8).collect::<Vec<_>>().join(", ");
+    let mut text = names.by_ref().take(most).collect::<Vec<_>>().join(", ");
     match names.count() {
         0 => {}
         more => text.push_str(&format!(" and {more} more")),

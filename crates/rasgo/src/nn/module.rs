@@ -245,7 +245,7 @@ fn set_all(module: &mut dyn Visitable, tensors: &[(String, Tensor)]) -> Result<(
     }
     if !unexpected.is_empty() {
         // As many as the file has, which may be no model's.
-        problems.push(format!("unexpected: {}", first_of(unexpected.iter().map(String::as_str))));
+        problems.push(format!("unexpected: {}", first_of(8, unexpected.iter().map(String::as_str))));
     }
     if !mismatched.is_empty() {
         problems.push(format!("of another shape: {}", mismatched.join(", ")));
