@@ -226,8 +226,8 @@ impl Op for BatchNorm {
             return self.composed_grad(saved, dy);
         }
         let mut inputs = vec![dy, saved.input(0), saved.input(1), saved.input(2)];
-        inputs
-            .extend((1..if self.options.pool.is_some() { 5 } else { 4 }).map(|output| saved.output(output)));
+        let statistics_and_positions = 1..4 + usize::from(self.options.pool.is_some());
+        inputs.extend(statistics_and_positions.map(|output| saved.output(output)));
         let grads = apply_all(BatchNormGrad(*self), inputs)?;
         Ok(grads.into_iter().map(Some).chain([None, None]).take(saved_inputs(self)).collect())
     }
