@@ -35,4 +35,5 @@ pub mod unfold;
 #[cfg(test)]
 mod checks;
 mod rows;
+mod simd;
 mod transcendental;

@@ -30,9 +30,13 @@ pub(crate) struct RowChunks {
 
 impl RowChunks {
     pub(crate) fn new(rows: usize, sample: usize, c: usize) -> RowChunks {
+        RowChunks::of(rows, sample, (CHUNK / c.max(1)).max(MIN_ROWS))
+    }
+
+    /// Chunks of about so many rows.
+    pub(crate) fn of(rows: usize, sample: usize, rows_wanted: usize) -> RowChunks {
         assert!(sample > 0 && rows.is_multiple_of(sample) || rows == 0, "rows are whole samples");
         let sample = sample.max(1);
-        let rows_wanted = (CHUNK / c.max(1)).max(MIN_ROWS);
         RowChunks {
             rows,
             sample,

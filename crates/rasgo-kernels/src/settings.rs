@@ -8,7 +8,7 @@
 
 use std::cell::Cell;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::Isa;
 
@@ -17,13 +17,15 @@ use crate::Isa;
 struct Overrides {
     threads: Option<usize>,
     isa: Option<Isa>,
+    exact: Option<bool>,
 }
 
 thread_local! {
-    static OVERRIDES: Cell<Overrides> = const { Cell::new(Overrides { threads: None, isa: None }) };
+    static OVERRIDES: Cell<Overrides> = const { Cell::new(Overrides { threads: None, isa: None, exact: None }) };
 }
 
 static THREADS: AtomicUsize = AtomicUsize::new(0);
+static EXACT: AtomicBool = AtomicBool::new(false);
 
 /// The number of threads that a region begun on this thread may use, the caller among them.
 pub fn threads() -> usize {
@@ -64,6 +66,21 @@ pub fn with_threads<R>(n: usize, body: impl FnOnce() -> R) -> R {
 /// A level that the machine lacks is lowered to the best that it has.
 pub fn with_isa<R>(isa: Isa, body: impl FnOnce() -> R) -> R {
     with_overrides(Overrides { isa: Some(isa.min(Isa::detected())), ..OVERRIDES.get() }, body)
+}
+
+/// Whether kernels keep to algorithms whose rounding error is that of the plain sum: no Winograd convolution.
+pub fn exact() -> bool {
+    OVERRIDES.get().exact.unwrap_or_else(|| EXACT.load(Ordering::Relaxed))
+}
+
+/// Sets [`exact`] for the whole process.
+pub fn set_exact(on: bool) {
+    EXACT.store(on, Ordering::Relaxed);
+}
+
+/// Runs `body` with [`exact`] on or off, for the calls that this thread makes inside it.
+pub fn with_exact<R>(on: bool, body: impl FnOnce() -> R) -> R {
+    with_overrides(Overrides { exact: Some(on), ..OVERRIDES.get() }, body)
 }
 
 fn with_overrides<R>(new: Overrides, body: impl FnOnce() -> R) -> R {

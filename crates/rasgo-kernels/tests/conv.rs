@@ -2,7 +2,7 @@
 
 use rasgo_kernels::Isa;
 use rasgo_kernels::conv::{self, ConvProblem};
-use rasgo_kernels::settings::{with_isa, with_threads};
+use rasgo_kernels::settings::{with_exact, with_isa, with_threads};
 
 struct Random(u64);
 
@@ -84,6 +84,15 @@ fn table() -> Vec<ConvProblem> {
         // More pixels than a chunk of the gradient to the weight, and many chunks.
         problem([5, 2, 3, 1], [1, 70, 66], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
         problem([7, 35, 18, 1], [1, 40, 31], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
+        // Winograd: tiles that the map does not fill, whole and partial vectors of channels, both schemes, maps in depth.
+        problem([3, 17, 50, 1], [1, 9, 14], [1, 3, 3], [1; 3], [0, 1, 2], [0, 0, 1], [1; 3]),
+        problem([2, 33, 16, 1], [3, 5, 4], [1, 3, 3], [1; 3], [0, 0, 1], [0, 2, 1], [1; 3]),
+        problem([5, 24, 31, 1], [1, 2, 3], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
+        problem([2, 19, 20, 1], [1, 4, 4], [1, 3, 3], [1; 3], [0, 0, 0], [0, 0, 0], [1; 3]),
+        // … many tiles with few filters, and filters too large to be shared, of which the last need several groups of tiles.
+        problem([2, 32, 48, 1], [1, 61, 50], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
+        problem([2, 200, 210, 1], [1, 5, 6], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
+        problem([3, 290, 150, 1], [1, 23, 25], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
         problem([9, 130, 150, 1], [1, 7, 6], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
     ]
 }
@@ -218,12 +227,17 @@ fn every_number_of_output_channels_is_right() {
 #[test]
 fn the_gradient_to_the_weight_of_a_batch_is_the_sum_of_its_halves() {
     // 64 images of 64 pixels make a chunk; the tree's last step adds the two halves of the batch.
-    let p = problem([256, 5, 33, 1], [1, 8, 8], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]);
-    let half = ConvProblem { n: 128, ..p };
+    let few = problem([256, 5, 33, 1], [1, 8, 8], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]);
+    let winograd = problem([128, 65, 33, 1], [1, 32, 32], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]);
+    [few, winograd].iter().for_each(halves);
+}
+
+fn halves(p: &ConvProblem) {
+    let half = ConvProblem { n: p.n / 2, ..*p };
     let mut r = Random(1);
     let (src, dy) = (r.values(p.src_len()), r.values(p.dst_len()));
     let mut whole = vec![f32::NAN; p.weight_len()];
-    conv::grad_weight(&p, &src, &dy, &mut whole);
+    conv::grad_weight(p, &src, &dy, &mut whole);
     let halves: Vec<Vec<f32>> = (0..2)
         .map(|i| {
             let mut dw = vec![f32::NAN; p.weight_len()];
@@ -248,5 +262,69 @@ fn a_nan_in_the_input_is_seen_in_the_output() {
         for (i, x) in dst.iter().enumerate() {
             assert_eq!(x.is_nan(), i / 20 == 2, "{} at {i}", isa.name());
         }
+    }
+}
+
+/// The errors of a pass in units of the root mean square of its result: root mean square and largest.
+fn error(got: &[f32], want: &[f64]) -> (f64, f64) {
+    let square = |sum: f64| (sum / want.len() as f64).sqrt();
+    let rms = square(want.iter().map(|x| x * x).sum());
+    let errors = || got.iter().zip(want).map(|(got, want)| (f64::from(*got) - want) / rms);
+    (square(errors().map(|e| e * e).sum()), errors().fold(0.0, |most, e| e.abs().max(most)))
+}
+
+/// What the documentation of [`conv::forward`] states.
+#[test]
+fn winograd_has_the_stated_error() {
+    for (size, name, stated) in
+        [([1, 12, 16], "F(4x4, 3x3)", (2.5e-6, 4e-5)), ([1, 2, 2], "F(2x2, 3x3)", (5e-7, 4e-6))]
+    {
+        let n = if size == [1, 2, 2] { 40 } else { 2 };
+        let p = problem([n, 64, 48, 1], size, [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]);
+        assert_eq!(conv::chosen(&p, Isa::current()), ["winograd"; 3]);
+        let mut r = Random(5);
+        let (src, weight, dy) = (r.values(p.src_len()), r.values(p.weight_len()), r.values(p.dst_len()));
+        let mut want =
+            Results { dst: vec![], relu: vec![], dx: vec![], transposed: vec![], dw: vec![], db: vec![] };
+        let (src64, weight64, dy64) = (wide(&src), wide(&weight), wide(&dy));
+        let (mut dst, mut dx, mut dw) =
+            (vec![0.0; p.dst_len()], vec![0.0; p.src_len()], vec![0.0; p.weight_len()]);
+        conv::forward(&p, &src64, &weight64, None, None, false, &mut dst);
+        conv::grad_input(&p, &dy64, &weight64, None, &mut dx);
+        conv::grad_weight(&p, &src64, &dy64, &mut dw);
+        for isa in Isa::available() {
+            for exact in [false, true] {
+                with_isa(isa, || {
+                    with_exact(exact, || {
+                        want = run(&p, &src, &weight, [&[0.0; 48], &[0.0; 64]], &dy);
+                        assert_eq!(conv::chosen(&p, isa)[0] == "winograd", !exact);
+                    })
+                });
+                for (pass, (rms, most)) in [
+                    ("forward", error(&want.dst, &dst)),
+                    ("gradient to the input", error(&want.dx, &dx)),
+                    ("gradient to the weight", error(&want.dw, &dw)),
+                ] {
+                    println!("{name}, {}, exact {exact}, {pass}: {rms:.1e}, at most {most:.1e}", isa.name());
+                    let (stated_rms, stated_most) = if exact { (4e-7, 4e-6) } else { stated };
+                    assert!(rms <= stated_rms && most <= stated_most, "{name} {pass}: {rms:e} {most:e}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn filters_transformed_before_give_the_same_bits() {
+    for size in [[1, 8, 9], [1, 60, 50], [1, 2, 2]] {
+        let p = problem([2, 40, 36, 1], size, [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]);
+        let mut r = Random(6);
+        let (src, weight) = (r.values(p.src_len()), r.values(p.weight_len()));
+        let (mut plain, mut with) = (vec![f32::NAN; p.dst_len()], vec![f32::NAN; p.dst_len()]);
+        conv::forward(&p, &src, &weight, None, None, false, &mut plain);
+        let packed = conv::pack_weight(&p, &weight);
+        assert!(packed.is_some());
+        conv::forward(&p, &src, &weight, packed.as_ref(), None, false, &mut with);
+        assert_eq!(bits(&plain), bits(&with));
     }
 }

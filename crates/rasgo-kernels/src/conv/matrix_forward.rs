@@ -7,7 +7,7 @@ use crate::gemm::packed::{PackedWeight, WeightShape};
 use crate::threads::SharedMut;
 
 pub(super) fn weight_shape(p: &ConvProblem) -> WeightShape {
-    WeightShape { groups: p.groups, out: p.group_oc(), inputs: p.group_ic(), taps: p.taps() }
+    WeightShape { groups: p.groups, out: p.group_oc(), inputs: p.group_ic(), taps: p.taps(), tile: 0 }
 }
 
 pub(super) fn forward(

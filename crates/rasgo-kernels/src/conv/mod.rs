@@ -1,8 +1,9 @@
 //! Convolution in one, two and three dimensions: forward and both gradients.
 //!
 //! Each pass has one list of implementations, best first, down to the plain formula. The first that accepts the
-//! problem runs; what it accepts depends on the shape of one sample and the instruction set, never on the
-//! number of images, so that a row of a batch equals the single prediction to the bit.
+//! problem runs; what it accepts depends on the shape of one sample, the instruction set and
+//! [`settings::exact`](crate::settings::exact), never on the number of images, so that a row of a batch equals the single
+//! prediction to the bit.
 
 mod bias;
 mod depthwise;
@@ -12,6 +13,7 @@ mod matrix_grad_weight;
 mod problem;
 mod reference;
 mod views;
+mod winograd;
 
 pub use bias::grad_bias;
 pub use problem::ConvProblem;
@@ -31,8 +33,9 @@ type ForwardFn =
 type GradInputFn = fn(&ConvProblem, &[f32], &[f32], Option<&[f32]>, &mut [f32], Isa);
 type GradWeightFn = fn(&ConvProblem, &[f32], &[f32], &mut [f32], Isa);
 
-static FORWARD: [Implementation<ForwardFn>; 3] = [
+static FORWARD: [Implementation<ForwardFn>; 4] = [
     Implementation { name: "depthwise", accepts: depthwise::accepts, run: depthwise::forward },
+    Implementation { name: "winograd", accepts: winograd::accepts, run: winograd::forward },
     Implementation { name: "matrix", accepts: |_, _| true, run: matrix_forward::forward },
     Implementation {
         name: "reference",
@@ -41,8 +44,9 @@ static FORWARD: [Implementation<ForwardFn>; 3] = [
     },
 ];
 
-static GRAD_INPUT: [Implementation<GradInputFn>; 3] = [
+static GRAD_INPUT: [Implementation<GradInputFn>; 4] = [
     Implementation { name: "depthwise", accepts: depthwise::accepts, run: depthwise::grad_input },
+    Implementation { name: "winograd", accepts: winograd::accepts, run: winograd::grad_input },
     Implementation { name: "matrix", accepts: |_, _| true, run: matrix_grad_input::grad_input },
     Implementation {
         name: "reference",
@@ -51,8 +55,9 @@ static GRAD_INPUT: [Implementation<GradInputFn>; 3] = [
     },
 ];
 
-static GRAD_WEIGHT: [Implementation<GradWeightFn>; 3] = [
+static GRAD_WEIGHT: [Implementation<GradWeightFn>; 4] = [
     Implementation { name: "depthwise", accepts: depthwise::accepts, run: depthwise::grad_weight },
+    Implementation { name: "winograd", accepts: winograd::accepts, run: winograd::grad_weight },
     Implementation { name: "matrix", accepts: |_, _| true, run: matrix_grad_weight::grad_weight },
     Implementation {
         name: "reference",
@@ -74,8 +79,11 @@ pub fn chosen(p: &ConvProblem, isa: Isa) -> [&'static str; 3] {
 pub fn pack_weight(p: &ConvProblem, weight: &[f32]) -> Option<PackedWeight> {
     p.check();
     let isa = Isa::current();
-    let packs = choose(&FORWARD, p, isa).name == "matrix";
-    packs.then(|| PackedWeight::new(matrix_forward::weight_shape(p), weight, isa))
+    match choose(&FORWARD, p, isa).name {
+        "winograd" => winograd::pack(p, weight, isa),
+        "matrix" => Some(PackedWeight::new(matrix_forward::weight_shape(p), weight, isa)),
+        _ => None,
+    }
 }
 
 /// `dst[n, o, oc] = sum over k, ic of src[n, o * stride + k * dilation - padding, ic] * weight[oc, ic, k]`, plus

@@ -13,6 +13,7 @@ pub(crate) mod packed;
 mod reference;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod simd;
+pub(crate) mod strided;
 pub(crate) mod transposed;
 pub(crate) mod view;
 
@@ -29,7 +30,7 @@ use view::View;
 const PACK_WHOLE: usize = 1 << 20;
 
 fn matrix_shape(n: usize, k: usize) -> WeightShape {
-    WeightShape { groups: 1, out: n, inputs: k, taps: 1 }
+    WeightShape { groups: 1, out: n, inputs: k, taps: 1, tile: 0 }
 }
 
 /// Arranges the weight `[n, k]` of a linear layer for [`gemm`] with `trans_b`, once for many calls; `None` of one so

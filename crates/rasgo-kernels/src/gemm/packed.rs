@@ -6,12 +6,15 @@ use crate::threads::{SharedMut, parallel};
 use crate::{Buffer, Isa};
 
 /// The sizes of a weight `[groups * out, in, taps]`; of a matrix `[out, in]` there is one group and one tap.
+/// What the kernels need of it may differ for one shape: see `tile`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WeightShape {
     pub(crate) groups: usize,
     pub(crate) out: usize,
     pub(crate) inputs: usize,
     pub(crate) taps: usize,
+    /// Outputs along an axis of the tiles that filters are transformed for; 0 where they are not.
+    pub(crate) tile: usize,
 }
 
 impl WeightShape {
@@ -54,6 +57,11 @@ impl PackedWeight {
             }
         });
         PackedWeight { isa, shape, panels: packed }
+    }
+
+    /// Weights that their kernel has arranged itself.
+    pub(crate) fn arranged(shape: WeightShape, isa: Isa, panels: Buffer) -> PackedWeight {
+        PackedWeight { isa, shape, panels }
     }
 
     /// Whether this arrangement is of weights of that shape and for that instruction set.

@@ -1,0 +1,86 @@
+//! AVX2 and FMA: eight lanes.
+
+use std::arch::x86_64::*;
+
+use super::Vector;
+
+/// Eight `f32`.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct F32x8(__m256);
+
+/// The first `n` lanes.
+#[inline(always)]
+fn first(n: usize) -> __m256i {
+    // SAFETY: as below.
+    unsafe {
+        _mm256_cmpgt_epi32(_mm256_set1_epi32(n.min(8) as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+    }
+}
+
+// SAFETY of every block: the functions are inlined into code that is compiled for AVX2 and FMA and runs only where the
+// CPU has them; addresses are the caller's promise.
+impl Vector for F32x8 {
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm256_set1_ps(x) })
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm256_loadu_ps(from) })
+    }
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, n: usize) -> Self {
+        // SAFETY: as above; other lanes are not touched.
+        Self(unsafe { _mm256_maskload_ps(from, first(n)) })
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: as above.
+        unsafe { _mm256_storeu_ps(to, self.0) }
+    }
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f32, n: usize) {
+        // SAFETY: as above; other lanes are not touched.
+        unsafe { _mm256_maskstore_ps(to, first(n), self.0) }
+    }
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm256_add_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm256_sub_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm256_mul_ps(self.0, other.0) })
+    }
+    #[inline(always)]
+    fn mul_add(self, by: Self, plus: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm256_fmadd_ps(self.0, by.0, plus.0) })
+    }
+    #[inline(always)]
+    fn neg_mul_add(self, by: Self, from: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm256_fnmadd_ps(self.0, by.0, from.0) })
+    }
+    #[inline(always)]
+    fn relu(self) -> Self {
+        // SAFETY: as above. The instruction returns its second operand for a NaN.
+        Self(unsafe { _mm256_max_ps(_mm256_setzero_ps(), self.0) })
+    }
+    #[inline(always)]
+    fn prefetch(at: *const f32) {
+        // SAFETY: as above; a prefetch may point anywhere.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+}

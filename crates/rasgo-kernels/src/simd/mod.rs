@@ -1,0 +1,100 @@
+//! Vectors of `f32`: the few operations that kernels are made of, once for each instruction set.
+//!
+//! A kernel is written once over [`Vector`], with every function on its way `#[inline(always)]`, and compiled for each
+//! level by [`simd_fn`]: so an instruction set is a file here, and a line in that macro.
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+pub(crate) mod portable;
+
+/// A vector of `f32` that one register holds.
+///
+/// The functions are safe to call only where the instruction set is enabled; [`simd_fn`] makes no other calls.
+pub(crate) trait Vector: Copy {
+    const LANES: usize;
+
+    fn splat(x: f32) -> Self;
+
+    fn zero() -> Self {
+        Self::splat(0.0)
+    }
+
+    /// # Safety
+    /// `LANES` elements are readable.
+    unsafe fn load(from: *const f32) -> Self;
+
+    /// The first `n` elements, and zeros; `n` may be more than there are lanes.
+    ///
+    /// # Safety
+    /// So many elements are readable.
+    unsafe fn load_first(from: *const f32, n: usize) -> Self;
+
+    /// # Safety
+    /// `LANES` elements are writable.
+    unsafe fn store(self, to: *mut f32);
+
+    /// Stores the first `n` lanes; `n` may be more than there are.
+    ///
+    /// # Safety
+    /// So many elements are writable.
+    unsafe fn store_first(self, to: *mut f32, n: usize);
+
+    fn add(self, other: Self) -> Self;
+
+    fn sub(self, other: Self) -> Self;
+
+    fn mul(self, other: Self) -> Self;
+
+    /// `self * by + plus`, in one rounding where the level has it.
+    fn mul_add(self, by: Self, plus: Self) -> Self;
+
+    /// `from - self * by`, in one rounding where the level has it.
+    fn neg_mul_add(self, by: Self, from: Self) -> Self;
+
+    /// `max(self, 0)`, and a NaN stays one.
+    fn relu(self) -> Self;
+
+    /// Asks for the line of that address, which may be any.
+    fn prefetch(at: *const f32);
+}
+
+/// Defines a function of a kernel, generic over its [`Vector`], for every instruction set; the level comes first.
+macro_rules! simd_fn {
+    ($(#[$meta:meta])* $vis:vis unsafe fn $name:ident <$V:ident $(, const $C:ident : $ct:ty)*> (
+        $($arg:ident : $ty:ty),* $(,)?
+    ) $(-> $ret:ty)? $body:block) => {
+        $(#[$meta])*
+        $vis unsafe fn $name $(<const $C: $ct>)? (isa: $crate::Isa, $($arg: $ty),*) $(-> $ret)? {
+            #[inline(always)]
+            unsafe fn body<$V: $crate::simd::Vector $(, const $C: $ct)*>($($arg: $ty),*) $(-> $ret)? $body
+
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            unsafe fn avx2 $(<const $C: $ct>)? ($($arg: $ty),*) $(-> $ret)? {
+                // SAFETY: the caller's promise.
+                unsafe { body::<$crate::simd::avx2::F32x8 $(, $C)*>($($arg),*) }
+            }
+
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
+            unsafe fn avx512 $(<const $C: $ct>)? ($($arg: $ty),*) $(-> $ret)? {
+                // SAFETY: the caller's promise.
+                unsafe { body::<$crate::simd::avx512::F32x16 $(, $C)*>($($arg),*) }
+            }
+
+            // SAFETY: a level is only made by detection, so the CPU has it; the rest is the caller's promise.
+            unsafe {
+                match isa {
+                    #[cfg(target_arch = "x86_64")]
+                    $crate::Isa::Avx512 => avx512 $(::<$C>)? ($($arg),*),
+                    #[cfg(target_arch = "x86_64")]
+                    $crate::Isa::Avx2 => avx2 $(::<$C>)? ($($arg),*),
+                    _ => body::<$crate::simd::portable::F32x4 $(, $C)*>($($arg),*),
+                }
+            }
+        }
+    };
+}
+pub(crate) use simd_fn;

@@ -1,0 +1,69 @@
+//! What every target has: four lanes, which compilers make a vector of, and no fused multiply-add.
+
+use super::Vector;
+
+/// Four `f32`.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct F32x4([f32; 4]);
+
+impl Vector for F32x4 {
+    const LANES: usize = 4;
+
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        Self([x; 4])
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self {
+        // SAFETY: the caller promises four elements.
+        Self(unsafe { from.cast::<[f32; 4]>().read() })
+    }
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, n: usize) -> Self {
+        let mut x = [0.0; 4];
+        for (i, x) in x.iter_mut().enumerate().take(n) {
+            // SAFETY: the caller promises `n` elements.
+            *x = unsafe { *from.add(i) };
+        }
+        Self(x)
+    }
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: the caller promises four elements.
+        unsafe { to.cast::<[f32; 4]>().write(self.0) }
+    }
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f32, n: usize) {
+        for (i, x) in self.0.iter().enumerate().take(n) {
+            // SAFETY: the caller promises `n` elements.
+            unsafe { *to.add(i) = *x };
+        }
+    }
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] + other.0[i]))
+    }
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] - other.0[i]))
+    }
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] * other.0[i]))
+    }
+    #[inline(always)]
+    fn mul_add(self, by: Self, plus: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] * by.0[i] + plus.0[i]))
+    }
+    #[inline(always)]
+    fn neg_mul_add(self, by: Self, from: Self) -> Self {
+        Self(std::array::from_fn(|i| from.0[i] - self.0[i] * by.0[i]))
+    }
+    #[inline(always)]
+    fn relu(self) -> Self {
+        Self(self.0.map(|x| if x < 0.0 { 0.0 } else { x }))
+    }
+    #[inline(always)]
+    fn prefetch(_at: *const f32) {}
+}
