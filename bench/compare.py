@@ -1,11 +1,13 @@
-"""Runs rasgo and PyTorch in turns on the same work and prints both beside each other, as Markdown.
+"""Runs rasgo and its peers in turns on the same work and prints both beside each other, as Markdown.
 
-    python3 bench/compare.py [--what steps|memory|both] [--rounds 3] [--threads N] [--compile]
-                             [--rasgo target/release/rasgo] [--python python3] [--models lenet5 lecture ...]
-                             [--retries 0] [--wait 0] [--seconds 1.0] [--out FILE]
+    python3 bench/compare.py [--what layers|steps|infer|memory|all] [--rounds 5] [--threads N] [--no-compile]
+                             [--rasgo target/release/rasgo] [--python python3] [--only lenet5 "resnet 64>64" ...]
+                             [--retries 0] [--wait 0] [--seconds 1.0] [--out bench/record/FILE.md]
 
-Build rasgo first (cargo build --release). --python needs torch, and torchvision for alexnet. Every figure is the median
-over the rounds; a round runs rasgo, then PyTorch, for one model after the other, each in a process of its own.
+Build rasgo first (cargo build --release). --python needs torch, and torchvision for the larger networks, a C++ compiler
+for torch.compile, onnxruntime, onnx and onnxscript for ONNX Runtime. The peers are PyTorch in every mode that
+bench/pytorch_bench.py has in f32, and for inference ONNX Runtime. Every figure is the median over the rounds; a round
+takes one piece of work after the other, and runs rasgo and then each peer on it, each in a process of its own.
 """
 import argparse
 import datetime
@@ -13,42 +15,100 @@ import json
 import os
 import resource
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-PEER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pytorch_bench.py")
-STEPS = ["rasgo-small", "lecture", "lenet5", "alexnet"]
-MEMORY = ["rasgo-small", "mlp", "lecture", "lecun1990", "lenet5", "alexnet"]
+HERE = os.path.dirname(os.path.abspath(__file__))
+PEER = os.path.join(HERE, "pytorch_bench.py")
+LAYERS = os.path.join(HERE, "../crates/rasgo-cli/problems/layers.txt")
+# The rows of both programs, and the model of the zoo behind each.
+NETWORKS = {
+    "rasgo-small 1x28x28 b128": "rasgo-small",
+    "lecture 1x28x28 b128": "lecture",
+    "lenet5 1x28x28 b128": "lenet5",
+    "resnet18 3x32x32 b64": "resnet18-cifar",
+    "resnet18 3x224x224 b16": "resnet18",
+    "mobilenet_v2 3x224x224 b16": "mobilenet_v2",
+    "alexnet 3x224x224 b32": "alexnet",
+}
+SMALL_NETWORKS = {"mlp 1x28x28 b128": "mlp", "lecun1990 1x28x28 b128": "lecun1990"}
 EAGER = ["eager", "channels_last"]
 COMPILED = ["compile", "compile_cl"]
 
 
+def layer_names():
+    with open(LAYERS) as f:
+        return [line.split("|")[0].strip() for line in f if not line.startswith("#")]
+
+
+class Kind:
+    """A kind of work: its rows, what a row's figures are, and the processes in which a peer's modes run."""
+
+    def __init__(self, row, title, about, names, figures, peers):
+        self.row, self.title, self.about, self.names, self.peers = row, title, about, names, peers
+        self.figures = figures  # the name of each, whether less is better, and its digits after the point
+
+
+def kinds():
+    # The last mode of inference folds normalisations into convolutions and keeps weights packed, as ONNX Runtime does.
+    return {
+        "layers": Kind(
+            "layer", "Convolution layers", "GFLOP/s of each pass alone, counted as direct convolution.", layer_names(),
+            [(of, False, 0) for of in ("forward", "gradient to the input", "gradient to the weight")],
+            [["nchw", "nhwc"]]),
+        "steps": Kind(
+            "step", "Training steps", "Images/s of forward, cross entropy, backward, SGD with momentum.",
+            list(NETWORKS), [("images/s", False, 0)], [EAGER + COMPILED]),
+        "infer": Kind(
+            "infer", "Inference", "Evaluation without gradients.", list(NETWORKS),
+            [("ms, one image", True, 3), ("images/s of 32 at once", False, 0)],
+            [EAGER + COMPILED + ["compile_freeze"], ["onnxruntime"]]),
+        "memory": Kind(
+            "memory", "Memory of three training steps",
+            "MB of 10^6 bytes: growth of the peak of resident memory from just before the model is made, after two "
+            "steps of a tiny network in both.", list(NETWORKS | SMALL_NETWORKS), [("MB", True, 1)],
+            [["eager"], ["channels_last"]]),
+    }
+
+
 def options():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--what", choices=["steps", "memory", "both"], default="both", help="what to measure (both)")
-    ap.add_argument("--rounds", type=int, default=3, help="how often both run; the medians count (3)")
+    ap.add_argument("--what", choices=[*kinds(), "all"], default="all", help="what to measure (all)")
+    ap.add_argument("--rounds", type=int, default=5, help="how often all run; the medians count (5)")
     ap.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads of each (all)")
-    ap.add_argument("--seconds", type=float, default=1.0, help="time for the steps of one model and mode (1.0)")
-    ap.add_argument("--compile", action="store_true", help="time torch.compile too; needs a C++ compiler")
+    ap.add_argument("--seconds", type=float, default=1.0, help="time for one figure of one mode (1.0)")
+    ap.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     ap.add_argument("--rasgo", default="target/release/rasgo", help="the command (target/release/rasgo)")
     ap.add_argument("--python", default="python3", help="a Python with torch (python3)")
-    ap.add_argument("--models", nargs="+", default=[], metavar="NAME", help="models by name (all)")
+    ap.add_argument("--only", nargs="+", default=[], metavar="NAME",
+                    help="rows of these names, or whose names begin with these words (all)")
     ap.add_argument("--retries", type=int, default=0, metavar="N",
                     help="run again, up to N times, where other programs took over a tenth of the processors; "
                          "the least disturbed run counts (0)")
     ap.add_argument("--wait", type=float, default=0.0, metavar="S",
                     help="before each run, wait up to S seconds for a second in which they took less (0)")
-    ap.add_argument("--out", default="", metavar="FILE", help="write the tables there too")
+    ap.add_argument("--out", default="", metavar="FILE", help="write the tables there too, as bench/record/all.md")
     a = ap.parse_args()
-    unknown = [name for name in a.models if name not in MEMORY]
-    if unknown:
-        ap.error(f"unknown model {unknown[0]!r}; the models are {', '.join(MEMORY)}")
+    a.kinds = kinds() if a.what == "all" else {a.what: kinds()[a.what]}
+    if a.only:
+        names = [name for kind in a.kinds.values() for name in kind.names]
+        for only in a.only:
+            if not any(is_chosen(name, [only]) for name in names):
+                ap.error(f"no row begins with {only!r}; the rows are {', '.join(dict.fromkeys(names))}")
     if a.rounds < 1 or a.threads < 1:
         ap.error("--rounds and --threads are 1 or more")
+    if a.out and not os.path.isdir(os.path.dirname(a.out) or "."):
+        ap.error(f"--out {a.out}: there is no such folder")
+    a.compiler = any(map(shutil.which, [os.environ.get("CXX") or "g++", "clang++", "c++"]))
     return a
+
+
+def is_chosen(name, only):
+    return not only or any(name == words or name.startswith(words + " ") for words in only)
 
 
 def busy_seconds():
@@ -67,7 +127,7 @@ class Turns:
     def __init__(self, a):
         self.a = a
         self.disturbed = []  # by run, the share of all processors that other programs took
-        self.machine, self.torch = {}, ""
+        self.machine, self.torch, self.missing = {}, "", set()
 
     def wait(self):
         """Until the machine is quiet, or patience ends."""
@@ -102,93 +162,82 @@ class Turns:
         self.disturbed.append(best[0])
         return best[1]
 
-    def rasgo(self, *arguments):
-        """The figure of the one row that this makes."""
-        threads = str(self.a.threads)
-        object = self.run([self.a.rasgo, "bench", *arguments, "--json", "--threads", threads], json.loads)
-        peak = max(object["peak"], self.machine.get("peak", 0.0))
-        self.machine = {**object, "peak": peak}
-        return object["rows"][0][-1]
+    def rasgo(self, what, name):
+        """The figures of a row."""
+        work = ["--model", (NETWORKS | SMALL_NETWORKS)[name]] if what == "memory" else ["--only", name, *self.seconds()]
+        command = [self.a.rasgo, "bench", what, *work, "--json", "--threads", str(self.a.threads)]
+        result = self.run(command, json.loads)
+        self.machine = {**result, "peak": max(result["peak"], self.machine.get("peak", 0.0))}
+        return next(row[3:] for row in result["rows"] if row[1] == name)
 
-    def pytorch(self, *arguments):
-        """The figures by mode."""
+    def peer(self, what, name, row, modes):
+        """The figures of a row, by mode; a mode that fails has none."""
         with tempfile.TemporaryDirectory() as folder:
             file = os.path.join(folder, "rows.json")
-            command = [self.a.python, PEER, "--threads", str(self.a.threads), "--json", file, *arguments]
+            command = [self.a.python, PEER, "--threads", str(self.a.threads), "--json", file, "--only", what,
+                       "--model", name, "--modes", ",".join(modes), *self.seconds()]
 
-            def read(_text):
+            def read(text):
+                sys.stderr.writelines(line + "\n" for line in text.splitlines() if " failed: " in line)
                 with open(file) as f:
                     return json.load(f)
             result = self.run(command, read)
         self.torch = result["torch"]
-        kinds = ("step", "memory")
-        return {mode: figure for kind, _name, mode, figure in rows_of(result, kinds)}
+        found = {mode: figures for kind, _name, mode, *figures in result["rows"] if kind == row}
+        self.missing |= {mode for mode in modes if mode not in found}
+        return found
+
+    def seconds(self):
+        return ["--seconds", str(self.a.seconds)]
 
 
-def rows_of(result, kinds):
-    return [row for row in result["rows"] if row[0] in kinds]
+def modes_of(a, kind):
+    """The modes of each process of a peer, without those that cannot run here."""
+    compiles = a.compiler and not a.no_compile
+    lists = [[mode for mode in modes if compiles or "compile" not in mode] for modes in kind.peers]
+    return [modes for modes in lists if modes]
 
 
-def collect(turns, models, rasgo, pytorch):
-    """By model, the figures of all rounds: rasgo's, and PyTorch's by mode."""
-    figures = {name: ([], {}) for name in models}
+def collect(turns, what, kind):
+    """By row, the figures of all rounds: rasgo's, and the peers' by mode."""
+    rows = {name: ([], {}) for name in kind.names if is_chosen(name, turns.a.only)}
     for number in range(turns.a.rounds):
-        for name in models:
-            print(f"round {number + 1} of {turns.a.rounds}: {name}", file=sys.stderr, flush=True)
-            ours, theirs = figures[name]
-            ours.append(rasgo(name))
-            for mode, figure in pytorch(name).items():
-                theirs.setdefault(mode, []).append(figure)
-    return figures
+        for name, (ours, theirs) in rows.items():
+            print(f"round {number + 1} of {turns.a.rounds}: {what}, {name}", file=sys.stderr, flush=True)
+            ours.append(turns.rasgo(what, name))
+            for modes in modes_of(turns.a, kind):
+                for mode, figures in turns.peer(what, name, kind.row, modes).items():
+                    theirs.setdefault(mode, []).append(figures)
+    return rows
 
 
-def best(theirs, modes, choose):
-    """The best mode by the median of its rounds, and its figures."""
-    present = [mode for mode in modes if mode in theirs]
-    mode = choose(present, key=lambda mode: statistics.median(theirs[mode]))
-    return mode, theirs[mode]
-
-
-def cell(figures, digits=0):
+def cell(figures, digits):
     median = f"{statistics.median(figures):,.{digits}f}"
     return f"{median} ({min(figures):,.{digits}f}–{max(figures):,.{digits}f})" if len(figures) > 1 else median
 
 
-def steps(turns):
-    a = turns.a
-    modes = EAGER + (COMPILED if a.compile else [])
-    seconds = ["--seconds", str(a.seconds)]
-    figures = collect(
-        turns, [name for name in STEPS if not a.models or name in a.models],
-        lambda name: turns.rasgo("steps", "--only", name, *seconds),
-        lambda name: turns.pytorch("--only", "steps", "--model", name, "--modes", ",".join(modes), *seconds))
-    compiled = [" PyTorch compiled | rasgo / compiled |", "---:|---:|"] if a.compile else ["", ""]
-    lines = [f"| model | rasgo images/s | PyTorch images/s | mode | rasgo / PyTorch |{compiled[0]}",
-             f"|---|---:|---:|---|---:|{compiled[1]}"]
-    for name, (ours, theirs) in figures.items():
-        mode, peer = best(theirs, EAGER, max)
-        ratio = statistics.median(ours) / statistics.median(peer)
-        line = f"| {name} | {cell(ours)} | {cell(peer)} | {mode} | **{ratio:.2f}** |"
-        if a.compile and any(mode in theirs for mode in COMPILED):
-            mode, peer = best(theirs, COMPILED, max)
-            line += f" {cell(peer)} {mode} | {statistics.median(ours) / statistics.median(peer):.2f} |"
-        lines.append(line)
-    return "## Training steps, f32\n\nForward, cross entropy, backward, SGD with momentum; more is better.\n\n" + "\n".join(lines)
-
-
-def memory(turns):
-    figures = collect(
-        turns, [name for name in MEMORY if not turns.a.models or name in turns.a.models],
-        lambda name: turns.rasgo("memory", "--model", name),
-        lambda name: {mode: figure for m in EAGER for mode, figure in
-                      turns.pytorch("--only", "memory", "--model", name, "--modes", m).items()})
-    lines = ["| model | rasgo MB | PyTorch MB | mode | rasgo / PyTorch |", "|---|---:|---:|---|---:|"]
-    for name, (ours, theirs) in figures.items():
-        mode, peer = best(theirs, EAGER, min)
-        ratio = statistics.median(ours) / statistics.median(peer)
-        lines.append(f"| {name} | {cell(ours, 1)} | {cell(peer, 1)} | {mode} | **{ratio:.2f}** |")
-    return ("## Memory of three training steps, f32\n\nGrowth of the peak of resident memory from just before the model is "
-            "made, after two steps of a tiny network in both; MB of 10^6 bytes; less is better.\n\n" + "\n".join(lines))
+def table(turns, what, kind):
+    """The table of a kind of work, and its worst ratio with the row's name; nothing where no row is chosen."""
+    rows = collect(turns, what, kind)
+    lines = ["| work | figure | rasgo | best peer | its mode | ratio |", "|---|---|---:|---:|---|---:|"]
+    ratios = []
+    for name, (ours, theirs) in rows.items():
+        for i, (figure, less, digits) in enumerate(kind.figures):
+            own = [figures[i] for figures in ours]
+            peers = {mode: [figures[i] for figures in rounds] for mode, rounds in theirs.items()}
+            if not peers:
+                lines.append(f"| {name} | {figure} | {cell(own, digits)} | – | – | – |")
+                continue
+            mode = (min if less else max)(peers, key=lambda mode: statistics.median(peers[mode]))
+            ratio = statistics.median(own) / statistics.median(peers[mode])
+            ratio = 1 / ratio if less else ratio
+            ratios.append((ratio, f"{name}, {figure}"))
+            lines.append(f"| {name} | {figure} | {cell(own, digits)} | {cell(peers[mode], digits)} | {mode} | "
+                         f"**{ratio:.2f}** |")
+    if not rows:
+        return None
+    worst = "Worst: {1}, {0:.2f}.\n".format(*min(ratios)) if ratios else ""
+    return f"## {kind.title}, f32\n\n{kind.about}\n\n" + "\n".join(lines) + f"\n\n{worst}"
 
 
 def header(turns):
@@ -201,18 +250,25 @@ def header(turns):
         elif not word.startswith(("--rasgo=", "--python=")):
             argv.append(word)
     others = statistics.median(turns.disturbed)
-    return (f"`{shlex.join(argv)}`\n\n"
+    text = (f"`{shlex.join(argv)}`\n\n"
             f"{datetime.date.today()}, {machine['cpu']}, {machine['isa']}, {a.threads} threads, measured f32 peak "
-            f"{machine['peak']:.0f} GFLOP/s; torch {turns.torch}. Medians of {a.rounds} rounds in turns (least–most). "
+            f"{machine['peak']:.0f} GFLOP/s; torch {turns.torch}. Medians of {a.rounds} "
+            f"round{'s' * (a.rounds > 1)} in turns (least–most). "
+            "A ratio above 1 says that rasgo is faster, or takes less memory, than the best mode of its peers. "
             f"Other programs took {100 * others:.0f} % of the processors during the median run, "
             f"{100 * max(turns.disturbed):.0f} % at most.\n")
+    if not a.no_compile and not a.compiler:
+        text += "\ntorch.compile was left out: there is no C++ compiler.\n"
+    if turns.missing:
+        text += f"\nModes that failed in a run: {', '.join(sorted(turns.missing))}.\n"
+    return text
 
 
 def main():
     a = options()
     turns = Turns(a)
-    parts = [part(turns) for name, part in (("steps", steps), ("memory", memory)) if a.what in (name, "both")]
-    text = "\n".join(["# rasgo beside PyTorch\n", header(turns)] + [part + "\n" for part in parts])
+    tables = [table(turns, what, kind) for what, kind in a.kinds.items()]
+    text = "\n".join(["# rasgo beside its peers\n", header(turns)] + [part for part in tables if part])
     print(text)
     if a.out:
         with open(a.out, "w") as f:

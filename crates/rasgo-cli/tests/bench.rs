@@ -57,6 +57,58 @@ fn steps_for_people_are_a_table_with_the_share_of_the_peak() {
     );
 }
 
+/// The rows of a short run.
+fn rows(arguments: &[&str]) -> Vec<Value> {
+    let object = object(&run(&[&["bench"], arguments, &["--seconds", "0.01", "--json"]].concat()));
+    object["rows"].as_array().unwrap().clone()
+}
+
+#[test]
+fn a_layer_is_a_row_of_three_passes() {
+    let rows = rows(&["layers", "--only", "lenet2"]);
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].as_array().unwrap()[..3], ["layer", "lenet2 6>16 14 k5", "f32"]);
+    assert_eq!(rows[0].as_array().unwrap().len(), 6);
+    for pass in 3..6 {
+        assert!(rows[0][pass].as_f64().unwrap() > 0.01, "{rows:?}");
+    }
+}
+
+#[test]
+fn inference_is_a_row_of_one_image_and_of_thirty_two() {
+    let rows = rows(&["infer", "--only", "lenet5"]);
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].as_array().unwrap()[..3], ["infer", "lenet5 1x28x28 b128", "f32"]);
+    let (milliseconds, images) = (rows[0][3].as_f64().unwrap(), rows[0][4].as_f64().unwrap());
+    // 32 at once take no longer for each than one alone, but for a machine that is busy.
+    assert!(milliseconds > 0.0 && images > 100.0 / milliseconds, "{rows:?}");
+}
+
+#[test]
+fn the_first_words_of_a_name_or_a_models_name_choose_rows() {
+    let names = |only: &str| -> Vec<String> {
+        let rows = rows(&["infer", "--only", only]);
+        rows.iter().map(|row| row[1].as_str().unwrap().to_string()).collect()
+    };
+    assert_eq!(names("resnet18-cifar"), ["resnet18 3x32x32 b64"]);
+    assert_eq!(names("lenet5 1x28x28"), ["lenet5 1x28x28 b128"]);
+}
+
+#[test]
+fn a_precision_that_is_not_there_is_refused() {
+    for (precision, expected) in [("bf16", "bf16 is not implemented yet"), ("f16", "it must be f32")] {
+        for what in ["layers", "steps", "infer"] {
+            let output = run(&["bench", what, "--precision", precision]);
+            assert_eq!(output.status.code(), Some(2));
+            assert!(
+                output.stdout.is_empty() && error_of(&output).contains(expected),
+                "{}",
+                error_of(&output)
+            );
+        }
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn memory_holds_at_least_the_weights_their_gradients_and_the_momentum() {
@@ -72,6 +124,8 @@ fn an_unknown_name_is_refused_with_the_nearest() {
     for (arguments, near) in [
         (["bench", "steps", "--only", "lenet"], "is \"lenet5\" meant?"),
         (["bench", "steps", "--only", "lenet5 1x28x28 b12"], "is \"lenet5 1x28x28 b128\" meant?"),
+        (["bench", "layers", "--only", "lecture3 128>256 8"], "is \"lecture3 128>256 7\" meant?"),
+        (["bench", "infer", "--only", "resnet 18"], "is \"resnet18\" meant?"),
         (["bench", "memory", "--model", "lectur"], "is \"lecture\" meant?"),
     ] {
         let output = run(&arguments);

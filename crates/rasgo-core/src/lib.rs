@@ -25,6 +25,11 @@ pub use tensor::Tensor;
 
 pub use rasgo_kernels::{Isa, optim, peak, settings, threads};
 
+/// The passes of a convolution as the kernels compute them, slices in, slices out, channels-last: for benchmarks.
+pub mod conv_kernels {
+    pub use rasgo_kernels::conv::{ConvProblem, forward, grad_input, grad_weight};
+}
+
 /// Gives the memory that the pool keeps back to the system, at the end of a phase of work.
 pub fn trim_memory() {
     rasgo_kernels::buffer::trim();

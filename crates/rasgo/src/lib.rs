@@ -26,7 +26,7 @@ pub mod zoo;
 
 pub use rasgo_core::{
     Counters, DType, Element, Error, ErrorKind, Gradients, Isa, Layout, Meta, Result, Shape, Tensor,
-    counters, grad, no_grad, observe, ops, peak, random, reach, settings, threads, trim_memory,
+    conv_kernels, counters, grad, no_grad, observe, ops, peak, random, reach, settings, threads, trim_memory,
 };
 
 pub use rasgo_core::random::manual_seed;

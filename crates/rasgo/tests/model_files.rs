@@ -13,7 +13,7 @@ fn number() -> impl Strategy<Value = u64> {
 
 fn layer() -> impl Strategy<Value = String> {
     let numbers = (number(), number(), number(), number(), number(), number());
-    (0..25usize, numbers).prop_map(|(kind, (a, b, c, d, e, g))| {
+    (0..29usize, numbers).prop_map(|(kind, (a, b, c, d, e, g))| {
         let text = match kind {
             0 | 1 => format!(
                 "\"Conv2d\"\nout_channels = {a}\nkernel_size = {b}\nstride = {c}\npadding = {d}\ndilation = {e}\n\
@@ -46,6 +46,10 @@ fn layer() -> impl Strategy<Value = String> {
             21 => format!("\"LayerNorm\"\nnormalized_shape = [{a}, {b}]"),
             22 => format!("\"PReLU\"\nnum_parameters = {a}"),
             23 => format!("\"InstanceNorm2d\"\naffine = {0}\ntrack_running_stats = {0}", a % 2 == 0),
+            24 => format!("\"BasicBlock\"\nout_channels = {a}\nstride = {b}"),
+            25 => format!("\"Bottleneck\"\nout_channels = {a}\nstride = {b}\nname = \"layer{c}.{d}\""),
+            26 => format!("\"InvertedResidual\"\nout_channels = {a}\nstride = {b}\nexpand_ratio = {c}"),
+            27 => format!("\"Conv2dNormActivation\"\nout_channels = {a}\nkernel_size = {b}\nstride = {c}"),
             _ => "\"ReLU\"".to_string(),
         };
         format!("[[layer]]\ntype = {text}\n")

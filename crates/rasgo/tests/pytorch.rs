@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pytorch_formula::{golden, tensor, weights};
+use pytorch_formula::{Answer, golden, tensor, weights};
 use rasgo::data::Normalize;
 use rasgo::formats::{Disk, ResizeRule, safetensors, weights_hash};
 use rasgo::nn::{Module, ModuleExt};
@@ -35,13 +35,15 @@ fn logits(network: &Network, x: &Tensor) -> Vec<f32> {
     no_grad(|| network.forward(x.clone()).unwrap().to_vec().unwrap())
 }
 
-/// The largest difference and the largest logit, once they are seen to be near enough.
-fn assert_same(what: &str, ours: &[f32], theirs: &[f32]) -> (f32, f32) {
+/// The largest difference and the largest logit, once they are seen to be near enough: within [`TOLERANCE`], or within
+/// twice `rounding`, what PyTorch itself loses in single precision.
+fn assert_same(what: &str, ours: &[f32], theirs: &[f32], rounding: f32) -> (f32, f32) {
     assert_eq!(ours.len(), theirs.len(), "{what}");
     assert!(ours.iter().chain(theirs).all(|value| value.is_finite()), "{what}");
     let largest = theirs.iter().fold(0.0f32, |most, value| most.max(value.abs()));
     let difference = ours.iter().zip(theirs).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
-    assert!(difference <= TOLERANCE * largest.max(1.0), "{what}: {difference:e} of {largest}");
+    let allowed = (TOLERANCE * largest.max(1.0)).max(2.0 * rounding);
+    assert!(difference <= allowed, "{what}: {difference:e} of {largest}, PyTorch's rounding is {rounding:e}");
     (difference, largest)
 }
 
@@ -50,8 +52,22 @@ fn assert_golden(model: &str) {
     let mut network = network(model);
     network.load_state_dict(&weights(model, golden)).unwrap();
     let x = tensor(model, "input", &golden.input);
-    let (difference, largest) = assert_same(model, &logits(&network, &x), &golden.logits);
-    println!("{model:12} golden logits: {difference:.2e} of {largest:.2}");
+    let assert_near = |mode: &str, ours: &[f32], answer: &Answer| {
+        let what = format!("{model:14} {mode}");
+        let (difference, largest) = assert_same(&what, ours, &answer.logits, answer.rounding);
+        println!("{what}: {difference:.2e} of {largest:.2}; PyTorch's rounding {:.2e}", answer.rounding);
+    };
+    assert_near("golden logits", &logits(&network, &x), &golden.evaluated);
+    network.train();
+    // Its dropout draws other numbers than PyTorch's. No head has a batch normalisation.
+    network.head_mut().eval();
+    let classes = network.classes();
+    for (mode, answer) in ["in training", "after training"].into_iter().zip(&golden.trained) {
+        let ours = logits(&network, &x);
+        let first: Vec<f32> = ours.chunks(classes).flat_map(|row| &row[..classes.min(16)]).copied().collect();
+        assert_near(mode, &first, answer);
+        network.eval();
+    }
 }
 
 /// A file beside the golden logits.
@@ -70,15 +86,20 @@ fn every_model_of_the_zoo_has_golden_logits() {
 
 #[test]
 fn every_small_model_gives_the_logits_of_the_same_network_in_pytorch() {
-    for model in zoo::models().iter().filter(|model| model.name != "alexnet") {
+    for model in zoo::models().iter().filter(|model| !["alexnet", "vgg16"].contains(&model.name)) {
         assert_golden(model.name);
     }
 }
 
-/// Apart, since it takes as long as all the others.
+/// Apart, since each takes as long as all the others.
 #[test]
 fn alexnet_gives_the_logits_of_the_same_network_in_pytorch() {
     assert_golden("alexnet");
+}
+
+#[test]
+fn vgg16_gives_the_logits_of_the_same_network_in_pytorch() {
+    assert_golden("vgg16");
 }
 
 #[test]
@@ -92,7 +113,8 @@ fn a_state_dict_that_pytorch_saved_is_loaded_to_the_bit_and_gives_its_logits() {
         network.load_state_dict(&loaded.tensors).unwrap();
         assert_eq!(weights_hash(&network.state_dict()).unwrap(), same, "{model}");
         let x = tensor(model, "input", &golden.input);
-        assert_same(model, &logits(&network, &x), &golden.logits);
+        let answer = &golden.evaluated;
+        assert_same(model, &logits(&network, &x), &answer.logits, answer.rounding);
     }
 }
 
@@ -126,7 +148,7 @@ fn missing_unexpected_and_mis_shaped_keys_are_all_listed_and_nothing_is_changed(
 /// Runs the Python that has PyTorch; gives back what it printed.
 fn pytorch(subcommand: &str, folder: &Path) -> String {
     let python = std::env::var_os("RASGO_PYTHON")
-        .expect("set RASGO_PYTHON to a Python interpreter that has torch and safetensors");
+        .expect("set RASGO_PYTHON to a Python interpreter that has torch, torchvision and safetensors");
     let mut command = Command::new(&python);
     let done = command.arg(beside("pytorch_round_trip.py")).arg(subcommand).arg(folder).output();
     let done = done.unwrap_or_else(|error| panic!("RASGO_PYTHON {python:?} does not start: {error}"));
@@ -137,7 +159,12 @@ fn pytorch(subcommand: &str, folder: &Path) -> String {
 
 /// A model's file as `rasgo train` writes it, from random weights, and its logits for a random input.
 fn write_ours(model: &zoo::Model, folder: &Path) {
-    let batch = |images: usize| Tensor::randn([&[images], model.input].concat());
+    // Photos are smaller here than the models are made for: the weights are the same.
+    let input = match model.input {
+        [3, 224, 224] if model.name != "alexnet" => &[3, 64, 64],
+        input => input,
+    };
+    let batch = |images: usize| Tensor::randn([&[images], input].concat());
     let mut network = network(model.name);
     if network.state_dict().iter().any(|(name, _)| name.ends_with("running_mean")) {
         // Some forwards in training, so that the running statistics are not those of a new network.
@@ -164,9 +191,9 @@ fn write_ours(model: &zoo::Model, folder: &Path) {
     assert_eq!(logits(&back.network, &x), ours, "{}", model.name);
 }
 
-/// Takes some ten seconds, and a quarter of a gigabyte in the folder for temporary files.
+/// Takes a minute, and a gigabyte in the folder for temporary files.
 #[test]
-#[ignore = "needs PyTorch: set RASGO_PYTHON to a Python interpreter that has torch and safetensors"]
+#[ignore = "needs PyTorch: set RASGO_PYTHON to a Python interpreter that has torch, torchvision and safetensors"]
 fn weights_of_every_model_go_to_pytorch_and_come_back_with_the_same_logits() {
     random::manual_seed(1);
     let folder = tempfile::tempdir().unwrap();
@@ -180,7 +207,7 @@ fn weights_of_every_model_go_to_pytorch_and_come_back_with_the_same_logits() {
         let theirs = safetensors::load(file(".logits.safetensors")).unwrap();
         let (x, theirs) = (theirs.get("input").unwrap(), theirs.get("logits").unwrap());
         let (difference, largest) =
-            assert_same(model.name, &logits(&network, x), &theirs.to_vec::<f32>().unwrap());
-        println!("{:12} PyTorch to rasgo: {difference:.2e} of {largest:.2}", model.name);
+            assert_same(model.name, &logits(&network, x), &theirs.to_vec::<f32>().unwrap(), 0.0);
+        println!("{:14} PyTorch to rasgo: {difference:.2e} of {largest:.2}", model.name);
     }
 }

@@ -30,7 +30,7 @@ pub(crate) enum Command {
     Summary(summary::Summary),
     /// List the runs of a folder
     Runs(runs::Runs),
-    /// Measure this machine, and the speed and memory of training on it
+    /// Measure this machine, and the speed and memory of training and predicting on it
     Bench(bench::Bench),
     /// Show versions, processor and instruction set
     Info(info::Info),

@@ -124,6 +124,11 @@ impl Activation {
     pub fn new(function: Function) -> Self {
         Activation { name: LayerName::new(function.kind()), function }
     }
+
+    /// The function.
+    pub fn function(&self) -> Function {
+        self.function
+    }
 }
 
 impl Module for Activation {

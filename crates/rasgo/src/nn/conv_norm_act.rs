@@ -11,18 +11,29 @@ use super::size::Size;
 
 /// Convolution without bias, batch normalisation and an activation, as `torchvision.ops.Conv2dNormActivation`: its
 /// parts are named 0, 1 and 2.
+///
+/// `y = act(norm(conv(x)))`, with ReLU unless another activation is given. Normalisation and ReLU are one pass.
+///
+/// ```
+/// use rasgo::prelude::*;
+/// let first = nn::ConvNormAct::<2>::new(3, 32, 3)
+///     .conv(|conv| conv.stride(2).padding(1))
+///     .activation(nn::Function::ReLU6);
+/// assert_eq!(**first.forward(Tensor::rand([2, 3, 8, 8]))?.shape(), [2, 32, 4, 4]);
+/// # Ok::<(), rasgo::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct ConvNormAct<const D: usize> {
     conv: Conv<D>,
     norm: BatchNorm<D>,
-    act: Option<(Activation, Function)>,
+    act: Option<Activation>,
 }
 
 impl<const D: usize> ConvNormAct<D> {
     /// Stride 1, and padding that keeps the size.
     pub fn new(in_channels: usize, out_channels: usize, kernel_size: impl Into<Size<D>>) -> Self {
         let conv = Conv::new(in_channels, out_channels, kernel_size).bias(false).padding(Padding::Same);
-        let act = Some((Activation::new(Function::ReLU), Function::ReLU));
+        let act = Some(Activation::new(Function::ReLU));
         ConvNormAct { conv, norm: BatchNorm::new(out_channels), act }
     }
 
@@ -34,20 +45,33 @@ impl<const D: usize> ConvNormAct<D> {
 
     /// Another activation, or none.
     pub fn activation(mut self, function: impl Into<Option<Function>>) -> Self {
-        self.act = function.into().map(|function| (Activation::new(function), function));
+        self.act = function.into().map(Activation::new);
         self
+    }
+}
+
+/// act(norm(conv(x))): the one place that knows which activations a normalisation can apply as it stores. Whoever
+/// observes sees each layer.
+pub(super) fn conv_norm_act<const D: usize>(
+    conv: &Conv<D>,
+    norm: &BatchNorm<D>,
+    act: Option<&Activation>,
+    x: Tensor,
+) -> Result<Tensor> {
+    let x = conv.forward(x)?;
+    match act {
+        Some(act) if act.function() == Function::ReLU && !is_observed() => {
+            norm.forward_relu_pool(x, true, None)
+        }
+        Some(act) => act.forward(norm.forward(x)?),
+        None => norm.forward(x),
     }
 }
 
 impl<const D: usize> Module for ConvNormAct<D> {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
         let _site = scope::enter_container();
-        let x = self.conv.forward(x)?;
-        match &self.act {
-            Some((_, Function::ReLU)) if !is_observed() => self.norm.forward_relu_pool(x, true, None),
-            Some((act, _)) => act.forward(self.norm.forward(x)?),
-            None => self.norm.forward(x),
-        }
+        conv_norm_act(&self.conv, &self.norm, self.act.as_ref(), x)
     }
 }
 
@@ -55,7 +79,7 @@ impl<const D: usize> super::Visitable for ConvNormAct<D> {
     fn visit(&self, visitor: &mut dyn super::Visitor) {
         visitor.field("0", &self.conv);
         visitor.field("1", &self.norm);
-        if let Some((act, _)) = &self.act {
+        if let Some(act) = &self.act {
             visitor.field("2", act);
         }
     }
@@ -63,7 +87,7 @@ impl<const D: usize> super::Visitable for ConvNormAct<D> {
     fn visit_mut(&mut self, visitor: &mut dyn super::VisitorMut) {
         visitor.field("0", &mut self.conv);
         visitor.field("1", &mut self.norm);
-        if let Some((act, _)) = &mut self.act {
+        if let Some(act) = &mut self.act {
             visitor.field("2", act);
         }
     }

@@ -18,11 +18,13 @@ mod embedding;
 mod flatten;
 mod group_norm;
 pub mod historic;
+mod inverted_residual;
 mod linear;
 mod module;
 mod pad;
 mod parameter;
 mod pool;
+mod residual;
 mod sequential;
 mod size;
 mod unfold;
@@ -42,6 +44,7 @@ pub use dropout::{ChannelDropout, Dropout, Dropout1d, Dropout2d, Dropout3d};
 pub use embedding::Embedding;
 pub use flatten::{Flatten, Identity};
 pub use group_norm::{GroupNorm, InstanceNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm};
+pub use inverted_residual::InvertedResidual;
 pub use linear::Linear;
 pub use module::{Kind, Module, ModuleExt};
 pub use pad::{
@@ -56,6 +59,7 @@ pub use pool::{
     MaxPool, MaxPool1d, MaxPool2d, MaxPool3d,
 };
 pub use rasgo_derive::Module;
+pub use residual::{BasicBlock, Bottleneck};
 pub use sequential::Sequential;
 pub use size::{AdaptiveSize, Size};
 pub use unfold::{Fold, Unfold};

@@ -6,7 +6,7 @@ use rasgo_core::{Result, Tensor, scope};
 use super::module::{Kind, Module};
 use super::visit::{Visitable, Visitor, VisitorMut};
 
-/// Layers one after the other, as `torch.nn.Sequential`; their names are 0, 1, ….
+/// Layers one after the other, as `torch.nn.Sequential`; their names are 0, 1, …, or those that they are given.
 ///
 /// Neighbours that have a composite run as one: convolution and ReLU; normalisation, ReLU and max pooling. While
 /// somebody observes the layers, each runs alone.
@@ -24,6 +24,8 @@ use super::visit::{Visitable, Visitor, VisitorMut};
 #[derive(Debug, Default)]
 pub struct Sequential {
     layers: Vec<Box<dyn Module>>,
+    /// Of each layer, its name where that is not its number.
+    names: Vec<Option<String>>,
 }
 
 impl Sequential {
@@ -42,6 +44,27 @@ impl Sequential {
     /// Adds a layer at the end.
     pub fn push(&mut self, layer: impl Module + 'static) {
         self.layers.push(Box::new(layer));
+        self.names.push(None);
+    }
+
+    /// Adds a layer at the end under a name, which may be a dotted path.
+    ///
+    /// ```
+    /// use rasgo::prelude::*;
+    /// let stem = nn::Sequential::new()
+    ///     .add_named("conv1", nn::Conv2d::new(3, 64, 7).stride(2).padding(3).bias(false))
+    ///     .add_named("bn1", nn::BatchNorm2d::new(64));
+    /// assert_eq!(stem.state_dict()[0].0, "conv1.weight");
+    /// ```
+    pub fn add_named(mut self, name: &str, layer: impl Module + 'static) -> Self {
+        self.push_named(name, layer);
+        self
+    }
+
+    /// Adds a layer at the end under a name, which may be a dotted path.
+    pub fn push_named(&mut self, name: &str, layer: impl Module + 'static) {
+        self.layers.push(Box::new(layer));
+        self.names.push(Some(name.to_string()));
     }
 
     /// How many layers there are.
@@ -96,10 +119,20 @@ impl Module for Sequential {
 
 impl Visitable for Sequential {
     fn visit(&self, visitor: &mut dyn Visitor) {
-        self.layers.visit(visitor);
+        for (i, (name, layer)) in self.names.iter().zip(&self.layers).enumerate() {
+            match name {
+                Some(name) => visitor.field(name, layer),
+                None => visitor.field(&i.to_string(), layer),
+            }
+        }
     }
 
     fn visit_mut(&mut self, visitor: &mut dyn VisitorMut) {
-        self.layers.visit_mut(visitor);
+        for (i, (name, layer)) in self.names.iter().zip(&mut self.layers).enumerate() {
+            match name {
+                Some(name) => visitor.field(name, layer),
+                None => visitor.field(&i.to_string(), layer),
+            }
+        }
     }
 }

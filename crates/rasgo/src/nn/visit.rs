@@ -38,7 +38,7 @@ pub enum ItemMut<'a> {
 
 /// Receives the fields of a module.
 pub trait Visitor {
-    /// A field of that name.
+    /// A field of that name; without a name, its own fields stand in its place.
     fn field(&mut self, name: &str, value: &dyn Visitable);
     /// The end of a path.
     fn item(&mut self, item: Item<'_>);
@@ -58,7 +58,7 @@ struct Path(String);
 impl Path {
     fn enter(&mut self, name: &str) -> usize {
         let before = self.0.len();
-        if !self.0.is_empty() {
+        if !self.0.is_empty() && !name.is_empty() {
             self.0.push('.');
         }
         self.0.push_str(name);

@@ -5,7 +5,9 @@ use std::path::Path;
 use rasgo_core::{DType, Error, ErrorKind, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
+use super::initialisation::Initialisation;
 use super::layer::LayerSpec;
+use super::layer_entry::{LayerEntry, check_names, paths};
 use super::model_file;
 use super::models::default_for;
 use super::network::Network;
@@ -16,7 +18,7 @@ use crate::text_file::read_text;
 /// A network as a list of layers.
 ///
 /// A model file of one's own gives `input` and `layer`s; the head begins at the first `Flatten`. The zoo's models name
-/// their parts, after the networks whose weights they take.
+/// their parts, and layers where a number is not their name, after the networks whose weights they take.
 ///
 /// ```
 /// let architecture = rasgo::zoo::Architecture::from_toml(r#"
@@ -45,21 +47,24 @@ pub struct Architecture {
     /// The number of classes, for linear layers that do not give their `out_features`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub classes: Option<usize>,
-    /// The names of backbone, neck and head among the weights.
+    /// The names of backbone, neck and head among the weights; a part of an empty name does not show there.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub parts: Option<[String; 3]>,
+    /// How the first weights are made; by each layer's default where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub init: Option<Initialisation>,
     /// All layers, of a file that does not name the parts.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub layer: Vec<LayerSpec>,
+    pub layer: Vec<LayerEntry>,
     /// The layers that find features.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub backbone: Vec<LayerSpec>,
+    pub backbone: Vec<LayerEntry>,
     /// What stands between: layers without weights.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub neck: Vec<LayerSpec>,
+    pub neck: Vec<LayerEntry>,
     /// The layers that predict.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub head: Vec<LayerSpec>,
+    pub head: Vec<LayerEntry>,
 }
 
 impl Architecture {
@@ -156,7 +161,7 @@ impl Architecture {
             return Err(Error::config(format!("input {:?}", self.input))
                 .hint("give the shape of one input, as [1, 28, 28] for (C, H, W)"));
         }
-        let split = self.layer.iter().position(|layer| matches!(layer, LayerSpec::Flatten(_)));
+        let split = self.layer.iter().position(|layer| matches!(layer.spec, LayerSpec::Flatten(_)));
         let (front, back) = self.layer.split_at(split.unwrap_or(self.layer.len()));
         let parts = match self.layer.is_empty() {
             true => [&self.backbone[..], &self.neck[..], &self.head[..]],
@@ -165,16 +170,19 @@ impl Architecture {
         if parts.iter().all(|part| part.is_empty()) {
             return Err(Error::config("a model without layers").hint("add [[layer]] entries with a type"));
         }
+        let [backbone, neck, head] = self.part_names();
+        let names = [paths(backbone, parts[0]), paths(neck, parts[1]), paths(head, parts[2])];
+        check_names(names.iter().flatten().map(String::as_str))?;
         let shape: Vec<usize> = std::iter::once(1).chain(self.input.iter().copied()).collect();
         let mut x = Tensor::shape_only(shape, DType::F32);
         if x.shape().checked_elements().is_none() {
             return Err(Error::config(format!("input {:?} is too large for any memory", self.input)));
         }
         let mut built = Vec::new();
-        for (part, name) in parts.into_iter().zip(self.part_names()) {
+        for (part, names) in parts.into_iter().zip(&names) {
             let mut sequence = Sequential::new();
-            for (i, spec) in part.iter().enumerate() {
-                let at = format!("{name}.{i} ({})", spec.type_name());
+            for (LayerEntry { name, spec }, path) in part.iter().zip(names) {
+                let at = format!("{path} ({})", spec.type_name());
                 let layer = spec.build(&x, self.class_count()).map_err(|error| error.layer(&at))?;
                 let before = x.shape().clone();
                 x = shape_only_forward(|| layer.forward(x)).map_err(|error| {
@@ -185,12 +193,18 @@ impl Architecture {
                     .layer(&at)
                     .hint(error.hint_text().unwrap_or("change this layer or those before it").to_string())
                 })?;
-                sequence.push(layer);
+                match name {
+                    Some(name) => sequence.push_named(name, layer),
+                    None => sequence.push(layer),
+                }
             }
             built.push(sequence);
         }
         let [backbone, neck, head] = built.try_into().expect("three parts");
-        let network = Network::new(self.clone(), backbone, neck, head);
+        let mut network = Network::new(self.clone(), backbone, neck, head);
+        if let Some(init) = &self.init {
+            init.apply(&mut network)?;
+        }
         let classes = self.class_count();
         if x.shape().len() != 2 || x.shape()[1] != classes {
             return Err(Error::config(format!(

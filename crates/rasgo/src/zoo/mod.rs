@@ -4,7 +4,9 @@
 //! backbone and a head. The architecture is written into the model's file, so that this one file is enough to predict.
 
 mod architecture;
+mod initialisation;
 mod layer;
+mod layer_entry;
 mod model_file;
 mod models;
 mod network;
@@ -12,7 +14,9 @@ mod seen;
 mod summary;
 
 pub use architecture::Architecture;
+pub use initialisation::{ConvInit, Initialisation};
 pub use layer::LayerSpec;
+pub use layer_entry::LayerEntry;
 pub use models::{DEFAULT, Model, default_for, models, named};
 pub use network::Network;
 pub use seen::Seen;

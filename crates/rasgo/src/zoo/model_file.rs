@@ -5,6 +5,7 @@ use serde::Deserialize;
 use toml::{Spanned, Table, Value};
 
 use super::layer::LayerSpec;
+use super::layer_entry::LayerEntry;
 
 /// Where a layer may stand.
 const PARTS: [&str; 4] = ["layer", "backbone", "neck", "head"];
@@ -82,7 +83,7 @@ fn wrong_layer(layer: &Table, at: &str) -> Option<Error> {
             None => error.hint(format!("the types are {}", LayerSpec::TYPES.join(", "))),
         });
     }
-    let reading = |layer: Table| Value::Table(layer).try_into::<LayerSpec>().err();
+    let reading = |layer: Table| Value::Table(layer).try_into::<LayerEntry>().err();
     let error = reading(layer.clone())?;
     let at = format!("{at} ({kind})");
     if let Some(option) = missing(error.message()) {

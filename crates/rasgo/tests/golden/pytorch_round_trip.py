@@ -4,13 +4,13 @@
     python3 pytorch_round_trip.py check FOLDER    loads the files that rasgo wrote and compares the logits
     python3 pytorch_round_trip.py save FOLDER     writes random weights and their logits, for rasgo to load
 
-It needs torch and safetensors. In a folder, MODEL.safetensors holds a network's weights and MODEL.logits.safetensors
+It needs torch, torchvision and safetensors. In a folder, MODEL.safetensors holds a network's weights and MODEL.logits.safetensors
 an `input` and the `logits` of these weights for it, in evaluation. `check` and `save` are called by tests/pytorch.rs.
 """
-import json, sys
+import copy, json, sys
 from pathlib import Path
 import numpy as np
-import torch, torch.nn as nn, torch.nn.functional as F
+import torch, torch.nn as nn, torch.nn.functional as F, torchvision
 from safetensors.torch import load_file, save_file
 
 # Differences of logits that pass, relative to the largest logit or to 1.
@@ -59,26 +59,6 @@ class Network(nn.Module):
 
     def forward(self, x):
         return self.head(self.backbone(x))
-
-
-class AlexNet(nn.Module):
-    """As torchvision defines it."""
-
-    def __init__(self):
-        super().__init__()
-        self.features = nn.Sequential(
-            nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(), nn.MaxPool2d(3, stride=2),
-            nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, stride=2),
-            nn.Conv2d(192, 384, 3, padding=1), nn.ReLU(),
-            nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(),
-            nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(), nn.MaxPool2d(3, stride=2))
-        self.avgpool = nn.AdaptiveAvgPool2d((6, 6))
-        self.classifier = nn.Sequential(
-            nn.Dropout(), nn.Linear(256 * 6 * 6, 4096), nn.ReLU(),
-            nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, 1000))
-
-    def forward(self, x):
-        return self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))
 
 
 def norm_relu(channels):
@@ -143,7 +123,13 @@ def lenet5():
         [nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)])
 
 
-# Model: its network, and the shape of the input that `make` and `save` take.
+def resnet18_cifar():
+    network = torchvision.models.resnet18(num_classes=10)
+    network.conv1, network.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
+    return network
+
+
+# Model: its network, and the shape of the input that `make` and `save` take; small, where the network allows it.
 MODELS = {
     "rasgo-small": (small, (3, 1, 28, 28)),
     "rasgo-small-1d": (small_1d, (3, 1, 128)),
@@ -152,7 +138,11 @@ MODELS = {
     "lecture": (lecture, (3, 1, 28, 28)),
     "lecun1990": (lecun1990, (3, 1, 28, 28)),
     "lenet5": (lenet5, (3, 1, 28, 28)),
-    "alexnet": (AlexNet, (1, 3, 224, 224)),
+    "alexnet": (torchvision.models.alexnet, (1, 3, 224, 224)),
+    "vgg16": (torchvision.models.vgg16, (1, 3, 32, 32)),
+    "resnet18": (torchvision.models.resnet18, (2, 3, 64, 64)),
+    "resnet18-cifar": (resnet18_cifar, (2, 3, 32, 32)),
+    "mobilenet_v2": (torchvision.models.mobilenet_v2, (2, 3, 64, 64)),
 }
 
 # Whose state_dicts lie beside this file: convolution without bias and batch norm; the layers of 1990, and biases.
@@ -203,6 +193,37 @@ def logits(network, x):
         return network.eval()(x)
 
 
+def has_statistics(network):
+    return any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in network.modules())
+
+
+def train_without_dropout(network):
+    for layer in network.train().modules():
+        if isinstance(layer, nn.Dropout):
+            layer.eval()
+    return network
+
+
+def answers(network, x):
+    """Logits in double precision, and how far PyTorch's own in single precision are from them: in evaluation; where there
+    are statistics of a batch, also in a training forward, and then in evaluation with the running ones that this left.
+    Of those, the first 16 of each input."""
+    modes = [lambda network: network.eval()]
+    if has_statistics(network):
+        modes += [train_without_dropout, lambda network: network.eval()]
+    exact, found = copy.deepcopy(network).double(), []
+    for mode in modes:
+        with torch.no_grad():
+            wanted, single = mode(exact)(x.double()), mode(network)(x)
+        keep = slice(None) if not found else slice(16)
+        found.append({
+            # Nine digits are enough to give every f32 back.
+            "logits": [float(f"{value:.9g}") for value in wanted[:, keep].flatten()],
+            "rounding": float(f"{(single - wanted).abs().max().item():.3g}"),
+        })
+    return found
+
+
 def state(network):
     return {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
 
@@ -218,9 +239,9 @@ def make(folder):
         golden = {
             "input": shape,
             "state": {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()},
-            # Nine digits are enough to give every f32 back.
-            "logits": [float(f"{value:.9g}") for value in logits(network, formula(model, "input", shape)).flatten()],
         }
+        evaluated, *trained = answers(network, formula(model, "input", shape))
+        golden |= {**evaluated, "trained": trained}
         lines.append(f"{json.dumps(model)}: {json.dumps(golden)}")
     (folder / "pytorch_logits.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
@@ -236,7 +257,7 @@ def check(folder):
         largest = ours.abs().max().item()
         same = difference <= TOLERANCE * max(1, largest)
         passed &= same
-        print(f"{model:12} rasgo to PyTorch: {difference:.2e} of {largest:.2f}" + ("" if same else "  FAILED"))
+        print(f"{model:14} rasgo to PyTorch: {difference:.2e} of {largest:.2f}" + ("" if same else "  FAILED"))
     return passed
 
 
@@ -244,7 +265,7 @@ def save(folder):
     torch.manual_seed(1)
     for model, (build, shape) in MODELS.items():
         network, x = build(), torch.randn(shape)
-        if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in network.modules()):
+        if has_statistics(network):
             # Some forwards in training, so that the running statistics are not those of a new network.
             with torch.no_grad():
                 for _ in range(3):

@@ -2,6 +2,7 @@
 
 mod activation;
 mod axes;
+mod block;
 mod conv;
 mod norm;
 mod options;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::activation::*;
 pub(super) use self::axes::{AdaptiveAxes, AdaptiveAxis, Axes, PaddingSpec};
+pub(super) use self::block::*;
 pub(super) use self::conv::*;
 pub(super) use self::norm::*;
 use self::options::options;
@@ -203,6 +205,14 @@ specs! {
     Subsample2d(Plain),
     /// A convolution with a table of connections.
     ConnectedConv2d(ConnectedSpec),
+    /// Convolution, batch normalisation and activation.
+    Conv2dNormActivation(ConvNormActSpec),
+    /// The block of ResNet-18 and 34.
+    BasicBlock(ResidualSpec),
+    /// The block of ResNet-50 and deeper.
+    Bottleneck(ResidualSpec),
+    /// The block of MobileNetV2.
+    InvertedResidual(InvertedResidualSpec),
 }
 
 impl LayerSpec {
@@ -285,6 +295,10 @@ impl LayerSpec {
             S::ScaledTanh(_) => Box::new(nn::historic::ScaledTanh::new()),
             S::Subsample2d(_) => Box::new(nn::historic::Subsample2d::new(channels)),
             S::ConnectedConv2d(spec) => spec.build(channels)?,
+            S::Conv2dNormActivation(spec) => spec.build(channels)?,
+            S::BasicBlock(spec) => spec.basic(channels),
+            S::Bottleneck(spec) => spec.bottleneck(channels)?,
+            S::InvertedResidual(spec) => spec.build(channels),
         })
     }
 }
