@@ -42,6 +42,7 @@ pub fn unary_grad_in_place<T: Float>(op: Unary, x_or_y: &[T], dy: &mut [T]) {
 }
 
 fn apply<T: Float>(op: Unary, place: impl Place2<T>) {
+    // Conditions are joined by `&`: with `&&` the second is a branch, and the loop no vector code.
     let t = T::from_f64;
     let (zero, one, half, three) = (T::ZERO, T::ONE, t(0.5), t(3.0));
     match op {
@@ -49,7 +50,7 @@ fn apply<T: Float>(op: Unary, place: impl Place2<T>) {
         Unary::Relu => place.apply(|y, dy| if y <= zero { zero } else { dy }),
         Unary::Relu6 => {
             let six = t(6.0);
-            place.apply(|y, dy| if y > zero && y < six { dy } else { zero });
+            place.apply(|y, dy| if (y > zero) & (y < six) { dy } else { zero });
         }
         Unary::LeakyRelu(slope) => {
             let slope = t(slope);
@@ -98,7 +99,7 @@ fn apply<T: Float>(op: Unary, place: impl Place2<T>) {
         Unary::Hardsigmoid => {
             // PyTorch rounds the number to f32 here, in f64 too.
             let sixth = t(f64::from(1.0f32 / 6.0));
-            place.apply(|x, dy| if x > -three && x < three { dy * sixth } else { zero });
+            place.apply(|x, dy| if (x > -three) & (x < three) { dy * sixth } else { zero });
         }
         Unary::Sigmoid => place.apply(|y, dy| dy * (y * (one - y))),
         Unary::Tanh => place.apply(|y, dy| dy * (one - y * y)),
@@ -113,7 +114,7 @@ fn apply<T: Float>(op: Unary, place: impl Place2<T>) {
         }),
         Unary::Hardtanh(low, high) => {
             let (low, high) = (t(low), t(high));
-            place.apply(|x, dy| if x > low && x < high { dy } else { zero });
+            place.apply(|x, dy| if (x > low) & (x < high) { dy } else { zero });
         }
     }
 }

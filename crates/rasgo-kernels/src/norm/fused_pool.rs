@@ -1,11 +1,10 @@
 //! Normalisation, ReLU and max pooling in one pass over the map.
 
 use super::relu;
-use crate::isa::isa_fn;
 use crate::pool::PoolProblem;
-use crate::pool::max::{LANES, lanes};
 use crate::pool::windows::{Pixels, coordinates, pixel};
 use crate::rows::CHUNK;
+use crate::simd::{Vector, simd_fn};
 use crate::threads::{SharedMut, parallel};
 use crate::{Float, Isa};
 
@@ -41,11 +40,7 @@ pub fn normalize_relu_max_pool<T: Float>(
         // SAFETY: each task has a part of its own.
         let (dst, positions) = unsafe { (dst.slice(start, len), positions.slice(start, len)) };
         let map = Map { p, offsets: &offsets, first: i * group };
-        if relu {
-            pool_relu(isa, &map, src, mean, scale, shift, dst, positions);
-        } else {
-            pool_plain(isa, &map, src, mean, scale, shift, dst, positions);
-        }
+        pool_pixels(isa, &map, relu, src, [mean, scale, shift], dst, positions);
     });
 }
 
@@ -77,95 +72,120 @@ impl Map<'_> {
     }
 }
 
-isa_fn! {
-    fn pool_relu<T: Float>(
-        map: &Map<'_>, src: &[T], mean: &[T], scale: &[T], shift: &[T], dst: &mut [T], positions: &mut [u8],
-    ) {
-        pool_pixels::<T, true>(map, src, mean, scale, shift, dst, positions);
-    }
-}
-
-isa_fn! {
-    fn pool_plain<T: Float>(
-        map: &Map<'_>, src: &[T], mean: &[T], scale: &[T], shift: &[T], dst: &mut [T], positions: &mut [u8],
-    ) {
-        pool_pixels::<T, false>(map, src, mean, scale, shift, dst, positions);
-    }
-}
-
-#[inline(always)]
-fn pool_pixels<T: Float, const RELU: bool>(
+/// The maxima of the map's pixels; `f32` by vectors, `f64` as the formula says.
+fn pool_pixels<T: Float>(
+    isa: Isa,
     map: &Map<'_>,
+    relu: bool,
     src: &[T],
-    mean: &[T],
-    scale: &[T],
-    shift: &[T],
+    channels: [&[T]; 3],
     dst: &mut [T],
     positions: &mut [u8],
 ) {
-    let c = scale.len();
+    let c = map.p.c;
     let mut pixels = map.pixels();
+    let as_f32 = (T::as_f32(src), channels.map(T::as_f32));
     for (dst, positions) in dst.chunks_exact_mut(c).zip(positions.chunks_exact_mut(c)) {
-        let src = &src[map.origin(&mut pixels)..];
-        match <&[usize; 4]>::try_from(map.offsets) {
-            // A number of cells known to the compiler: the loop over them is unrolled.
-            Ok(four) => pool_channels::<T, RELU>(four, src, mean, scale, shift, dst, positions),
-            Err(_) => pool_channels::<T, RELU>(map.offsets, src, mean, scale, shift, dst, positions),
+        let origin = map.origin(&mut pixels);
+        if let ((Some(src), [Some(mean), Some(scale), Some(shift)]), Some(dst)) = (as_f32, T::as_f32_mut(dst)) {
+            let src = &src[origin..];
+            assert!(map.offsets.iter().all(|offset| src.len() >= offset + c), "every cell has its channels");
+            // SAFETY: so they do; mean, scale, shift, destination and positions have `c` elements.
+            unsafe { pool_pixel_f32(isa, map.offsets, relu, src, [mean, scale, shift], dst, positions) };
+        } else {
+            pool_pixel(map.offsets, relu, &src[origin..], channels, dst, positions);
         }
     }
 }
 
-#[inline(always)]
-fn pool_channels<T: Float, const RELU: bool>(
+fn pool_pixel<T: Float>(
     offsets: &[usize],
+    relu_after: bool,
     src: &[T],
-    mean: &[T],
-    scale: &[T],
-    shift: &[T],
+    [mean, scale, shift]: [&[T]; 3],
     dst: &mut [T],
     positions: &mut [u8],
 ) {
-    // Blocks of channels that stay in registers, then ever smaller ones.
-    let mut j = 0;
-    j = pool_blocks::<T, RELU, LANES>(j, offsets, src, mean, scale, shift, dst, positions);
-    j = pool_blocks::<T, RELU, 8>(j, offsets, src, mean, scale, shift, dst, positions);
-    j = pool_blocks::<T, RELU, 4>(j, offsets, src, mean, scale, shift, dst, positions);
-    pool_blocks::<T, RELU, 1>(j, offsets, src, mean, scale, shift, dst, positions);
-}
-
-/// The maxima of blocks of `N` channels from `j` on; returns the first channel that is left.
-#[inline(always)]
-fn pool_blocks<T: Float, const RELU: bool, const N: usize>(
-    mut j: usize,
-    offsets: &[usize],
-    src: &[T],
-    mean: &[T],
-    scale: &[T],
-    shift: &[T],
-    dst: &mut [T],
-    positions: &mut [u8],
-) -> usize {
-    while j + N <= dst.len() {
-        let [mean, scale, shift]: [[T; N]; 3] = [lanes(mean, j), lanes(scale, j), lanes(shift, j)];
-        let mut best: [T; N] = lanes(src, offsets[0] + j);
-        let mut at = [0u8; N];
-        for l in 0..N {
-            let y = (best[l] - mean[l]) * scale[l] + shift[l];
-            // From here on the best is not negative (or is NaN): what beats it needs no ReLU.
-            best[l] = if RELU { relu(y) } else { y };
-        }
-        for (cell, offset) in offsets.iter().enumerate().skip(1) {
-            let x: [T; N] = lanes(src, offset + j);
-            for l in 0..N {
-                let y = (x[l] - mean[l]) * scale[l] + shift[l];
-                let wins = y > best[l] || y.is_nan();
-                best[l] = if wins { y } else { best[l] };
-                at[l] = if wins { cell as u8 } else { at[l] };
+    for (j, (dst, position)) in dst.iter_mut().zip(positions).enumerate() {
+        for (cell, offset) in offsets.iter().enumerate() {
+            let y = (src[offset + j] - mean[j]) * scale[j] + shift[j];
+            // From the first on the best is not negative (or is NaN): what beats it needs no ReLU.
+            if cell == 0 || y > *dst || y.is_nan() {
+                (*dst, *position) = (if relu_after { relu(y) } else { y }, cell as u8);
             }
         }
-        dst[j..j + N].copy_from_slice(&best);
-        positions[j..j + N].copy_from_slice(&at);
-        j += N;
     }
-    j
+}
+
+simd_fn! {
+    /// One output pixel. The number of the winning cell is kept as a float, so that one mask chooses both.
+    ///
+    /// # Safety
+    /// Each cell has as many channels as there are positions; the other slices have so many elements.
+    unsafe fn pool_pixel_f32<V>(
+        offsets: &[usize], relu: bool, src: &[f32], channels: [&[f32]; 3], dst: &mut [f32], positions: &mut [u8],
+    ) {
+        let c = positions.len();
+        let mut j = 0;
+        while j < c {
+            let n = c - j;
+            let [mean, scale, shift] = [0, 1, 2].map(|i: usize| channels[i].as_ptr().wrapping_add(j));
+            let (from, to) = (src.as_ptr().wrapping_add(j), dst.as_mut_ptr().wrapping_add(j));
+            let positions = positions.as_mut_ptr().wrapping_add(j);
+            // SAFETY: the caller's promise; vectors that reach further are cut.
+            unsafe {
+                if n >= V::LANES {
+                    vector::<V, false>(offsets, relu, from, [mean, scale, shift], to, positions, n);
+                } else {
+                    vector::<V, true>(offsets, relu, from, [mean, scale, shift], to, positions, n);
+                }
+            }
+            j += V::LANES;
+        }
+    }
+}
+
+/// `n` channels of an output pixel, or a whole vector of them.
+///
+/// # Safety
+/// Everything has so many elements.
+#[inline(always)]
+unsafe fn vector<V: Vector, const PART: bool>(
+    offsets: &[usize],
+    relu: bool,
+    src: *const f32,
+    channels: [*const f32; 3],
+    dst: *mut f32,
+    positions: *mut u8,
+    n: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mean = load::<V, PART>(channels[0], n);
+        let scale = load::<V, PART>(channels[1], n);
+        let shift = load::<V, PART>(channels[2], n);
+        // As separate operations, so that the separate passes agree.
+        let value = load::<V, PART>(src.wrapping_add(offsets[0]), n).sub(mean).mul(scale).add(shift);
+        // From here on the best is not negative (or is NaN): what beats it needs no ReLU.
+        let mut best = if relu { value.relu() } else { value };
+        let mut at = V::zero();
+        for cell in 1..offsets.len() {
+            let value = load::<V, PART>(src.wrapping_add(offsets[cell]), n).sub(mean).mul(scale).add(shift);
+            let wins = value.greater_or_nan(best);
+            best = V::select(wins, value, best);
+            at = V::select(wins, V::splat(cell as f32), at);
+        }
+        if PART { best.store_first(dst, n) } else { best.store(dst) }
+        at.store_bytes(positions, n);
+    }
+}
+
+/// `n` elements, or a whole vector of them.
+///
+/// # Safety
+/// So many are readable.
+#[inline(always)]
+unsafe fn load<V: Vector, const PART: bool>(from: *const f32, n: usize) -> V {
+    // SAFETY: the caller's promise.
+    unsafe { if PART { V::load_first(from, n) } else { V::load(from) } }
 }

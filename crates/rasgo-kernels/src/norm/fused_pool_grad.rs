@@ -115,39 +115,70 @@ pub fn pooled_grad_input<T: Float + Element>(
     let group = (CHUNK / row).max(1);
     parallel_chunks(dx, group * row, |i, dx| {
         let src = &src[i * group * row..][..dx.len()];
-        input_rows(isa, p, i * group, g, slope, offset, src, dy, positions, dx);
+        if g.relu {
+            relu_input_rows(isa, p, i * group, g, slope, offset, src, dy, positions, dx);
+        } else {
+            plain_input_rows(isa, p, i * group, g, slope, offset, src, dy, positions, dx);
+        }
     });
 }
 
 isa_fn! {
-    fn input_rows<T: Float>(
+    fn relu_input_rows<T: Float>(
         p: &PoolProblem, first: usize, g: &NormGrad<'_, T>, slope: &[T], offset: &[T],
         src: &[T], dy: &[T], positions: &[u8], dx: &mut [T],
     ) {
-        let (c, row) = (p.c, p.input[2] * p.c);
-        let (mean, scale, shift) = (&g.mean[..c], &g.scale[..c], &g.shift[..c]);
-        let (slope, offset) = (&slope[..c], &offset[..c]);
-        for (i, (src, dx)) in src.chunks_exact(row).zip(dx.chunks_exact_mut(row)).enumerate() {
-            let (image, [_, d, h]) = coordinates([1, p.input[0], p.input[1]], first + i);
-            let (od, oh) = (d / p.stride[0], h / p.stride[1]);
-            let covered = od < p.output[0] && oh < p.output[1];
-            let start = pixel(p.output, image, [od, oh, 0]);
-            let code = ((d % p.stride[0]) * p.kernel[1] + h % p.stride[1]) * p.kernel[2];
-            for (w, (src, dx)) in src.chunks_exact(c).zip(dx.chunks_exact_mut(c)).enumerate() {
-                let ow = w / p.stride[2];
-                if covered && ow < p.output[2] {
-                    let code = (code + w % p.stride[2]) as u8;
-                    let dy = &dy[(start + ow) * c..(start + ow + 1) * c];
-                    let positions = &positions[(start + ow) * c..(start + ow + 1) * c];
-                    for j in 0..c {
-                        let dead = g.relu && (src[j] - mean[j]) * scale[j] + shift[j] <= T::ZERO;
-                        let dy = if dead || positions[j] != code { T::ZERO } else { dy[j] };
-                        dx[j] = scale[j] * dy + ((src[j] - mean[j]) * slope[j] + offset[j]);
-                    }
-                } else {
-                    for j in 0..c {
-                        dx[j] = (src[j] - mean[j]) * slope[j] + offset[j];
-                    }
+        input_rows::<T, true>(p, first, g, slope, offset, src, dy, positions, dx);
+    }
+}
+
+isa_fn! {
+    fn plain_input_rows<T: Float>(
+        p: &PoolProblem, first: usize, g: &NormGrad<'_, T>, slope: &[T], offset: &[T],
+        src: &[T], dy: &[T], positions: &[u8], dx: &mut [T],
+    ) {
+        input_rows::<T, false>(p, first, g, slope, offset, src, dy, positions, dx);
+    }
+}
+
+#[inline(always)]
+fn input_rows<T: Float, const RELU: bool>(
+    p: &PoolProblem,
+    first: usize,
+    g: &NormGrad<'_, T>,
+    slope: &[T],
+    offset: &[T],
+    src: &[T],
+    dy: &[T],
+    positions: &[u8],
+    dx: &mut [T],
+) {
+    let (c, row) = (p.c, p.input[2] * p.c);
+    let (mean, scale, shift) = (&g.mean[..c], &g.scale[..c], &g.shift[..c]);
+    let (slope, offset) = (&slope[..c], &offset[..c]);
+    for (i, (src, dx)) in src.chunks_exact(row).zip(dx.chunks_exact_mut(row)).enumerate() {
+        let (image, [_, d, h]) = coordinates([1, p.input[0], p.input[1]], first + i);
+        let (od, oh) = (d / p.stride[0], h / p.stride[1]);
+        let covered = od < p.output[0] && oh < p.output[1];
+        let start = pixel(p.output, image, [od, oh, 0]);
+        let code = ((d % p.stride[0]) * p.kernel[1] + h % p.stride[1]) * p.kernel[2];
+        for (w, (src, dx)) in src.chunks_exact(c).zip(dx.chunks_exact_mut(c)).enumerate() {
+            let (src, dx) = (&src[..c], &mut dx[..c]);
+            let ow = w / p.stride[2];
+            if covered && ow < p.output[2] {
+                let code = (code + w % p.stride[2]) as u8;
+                let dy = &dy[(start + ow) * c..(start + ow + 1) * c];
+                let positions = &positions[(start + ow) * c..(start + ow + 1) * c];
+                for j in 0..c {
+                    let x = src[j] - mean[j];
+                    // Joined without branches, so that it becomes vector code.
+                    let lives = !RELU | !(x * scale[j] + shift[j] <= T::ZERO);
+                    let dy = if (positions[j] == code) & lives { dy[j] } else { T::ZERO };
+                    dx[j] = scale[j] * dy + (x * slope[j] + offset[j]);
+                }
+            } else {
+                for j in 0..c {
+                    dx[j] = (src[j] - mean[j]) * slope[j] + offset[j];
                 }
             }
         }

@@ -8,7 +8,7 @@ use crate::threads::{SharedMut, parallel, parallel_chunks};
 use crate::{Float, Isa};
 
 /// Channels computed in registers at a time.
-pub(crate) const LANES: usize = 16;
+const LANES: usize = 16;
 
 /// What the loops need to know of a pooling.
 #[derive(Debug)]
@@ -210,7 +210,7 @@ fn max_blocks<T: Float, P: Position, const SAVE: bool, const N: usize>(
         for &(offset, code) in others {
             let x: [T; N] = lanes(src, offset + j);
             for l in 0..N {
-                let wins = x[l] > best[l] || x[l].is_nan();
+                let wins = (x[l] > best[l]) | x[l].is_nan();
                 best[l] = if wins { x[l] } else { best[l] };
                 at[l] = if wins { code } else { at[l] };
             }
@@ -226,7 +226,7 @@ fn max_blocks<T: Float, P: Position, const SAVE: bool, const N: usize>(
 
 /// The channels from an offset on.
 #[inline(always)]
-pub(crate) fn lanes<T: Copy, const N: usize>(src: &[T], offset: usize) -> [T; N] {
+fn lanes<T: Copy, const N: usize>(src: &[T], offset: usize) -> [T; N] {
     let lanes: &[T; N] = src[offset..offset + N].try_into().expect("the slice has N elements");
     *lanes
 }

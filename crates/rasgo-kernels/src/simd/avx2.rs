@@ -22,6 +22,7 @@ fn first(n: usize) -> __m256i {
 // CPU has them; addresses are the caller's promise.
 impl Vector for F32x8 {
     const LANES: usize = 8;
+    type Mask = __m256;
 
     #[inline(always)]
     fn splat(x: f32) -> Self {
@@ -77,6 +78,35 @@ impl Vector for F32x8 {
     fn relu(self) -> Self {
         // SAFETY: as above. The instruction returns its second operand for a NaN.
         Self(unsafe { _mm256_max_ps(_mm256_setzero_ps(), self.0) })
+    }
+    #[inline(always)]
+    fn greater_or_nan(self, other: Self) -> __m256 {
+        // SAFETY: as above.
+        unsafe {
+            let greater = _mm256_cmp_ps::<_CMP_GT_OQ>(self.0, other.0);
+            _mm256_or_ps(greater, _mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, self.0))
+        }
+    }
+    #[inline(always)]
+    fn select(mask: __m256, yes: Self, no: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm256_blendv_ps(no.0, yes.0, mask) })
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8, n: usize) {
+        // SAFETY: as above; eight bytes, or as many as are wanted.
+        unsafe {
+            let numbers = _mm256_cvttps_epi32(self.0);
+            let (low, high) = (_mm256_castsi256_si128(numbers), _mm256_extracti128_si256::<1>(numbers));
+            let words = _mm_packus_epi32(low, high);
+            let bytes = _mm_packus_epi16(words, words);
+            if n >= 8 {
+                _mm_storel_epi64(to.cast(), bytes);
+            } else {
+                let bytes = (_mm_cvtsi128_si64(bytes) as u64).to_le_bytes();
+                std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, n);
+            }
+        }
     }
     #[inline(always)]
     fn prefetch(at: *const f32) {

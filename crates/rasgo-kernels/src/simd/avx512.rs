@@ -19,6 +19,7 @@ fn first(n: usize) -> __mmask16 {
 // has it; addresses are the caller's promise.
 impl Vector for F32x16 {
     const LANES: usize = 16;
+    type Mask = __mmask16;
 
     #[inline(always)]
     fn splat(x: f32) -> Self {
@@ -74,6 +75,23 @@ impl Vector for F32x16 {
     fn relu(self) -> Self {
         // SAFETY: as above. The instruction returns its second operand for a NaN.
         Self(unsafe { _mm512_max_ps(_mm512_setzero_ps(), self.0) })
+    }
+    #[inline(always)]
+    fn greater_or_nan(self, other: Self) -> __mmask16 {
+        // SAFETY: as above.
+        unsafe {
+            _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, other.0) | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0)
+        }
+    }
+    #[inline(always)]
+    fn select(mask: __mmask16, yes: Self, no: Self) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { _mm512_mask_blend_ps(mask, no.0, yes.0) })
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8, n: usize) {
+        // SAFETY: as above; other lanes are not touched.
+        unsafe { _mm512_mask_cvtusepi32_storeu_epi8(to.cast(), first(n), _mm512_cvttps_epi32(self.0)) }
     }
     #[inline(always)]
     fn prefetch(at: *const f32) {

@@ -15,6 +15,9 @@ pub(crate) mod portable;
 pub(crate) trait Vector: Copy {
     const LANES: usize;
 
+    /// A truth value for each lane.
+    type Mask: Copy;
+
     fn splat(x: f32) -> Self;
 
     fn zero() -> Self {
@@ -55,6 +58,18 @@ pub(crate) trait Vector: Copy {
 
     /// `max(self, 0)`, and a NaN stays one.
     fn relu(self) -> Self;
+
+    /// Where `self > other`, or `self` is NaN.
+    fn greater_or_nan(self, other: Self) -> Self::Mask;
+
+    /// `yes` where the mask is true, `no` elsewhere.
+    fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
+
+    /// Stores the first `n` lanes, whole numbers from 0 to 255, as bytes; `n` may be more than there are.
+    ///
+    /// # Safety
+    /// So many bytes are writable.
+    unsafe fn store_bytes(self, to: *mut u8, n: usize);
 
     /// Asks for the line of that address, which may be any.
     fn prefetch(at: *const f32);

@@ -9,6 +9,7 @@ pub(crate) struct F32x4([f32; 4]);
 
 impl Vector for F32x4 {
     const LANES: usize = 4;
+    type Mask = [bool; 4];
 
     #[inline(always)]
     fn splat(x: f32) -> Self {
@@ -63,6 +64,21 @@ impl Vector for F32x4 {
     #[inline(always)]
     fn relu(self) -> Self {
         Self(self.0.map(|x| if x < 0.0 { 0.0 } else { x }))
+    }
+    #[inline(always)]
+    fn greater_or_nan(self, other: Self) -> [bool; 4] {
+        std::array::from_fn(|i| (self.0[i] > other.0[i]) | self.0[i].is_nan())
+    }
+    #[inline(always)]
+    fn select(mask: [bool; 4], yes: Self, no: Self) -> Self {
+        Self(std::array::from_fn(|i| if mask[i] { yes.0[i] } else { no.0[i] }))
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8, n: usize) {
+        for (i, x) in self.0.iter().enumerate().take(n) {
+            // SAFETY: the caller promises `n` bytes.
+            unsafe { *to.add(i) = *x as u8 };
+        }
     }
     #[inline(always)]
     fn prefetch(_at: *const f32) {}
