@@ -1,4 +1,4 @@
-//! Times the three passes of the layers in `bench/problems/layers.txt`.
+//! Times the three passes of the layers in the files of `bench/problems`.
 //!
 //! `cargo run --release -p rasgo-kernels --example conv_speed [-- part of a name [seconds per pass]]`
 //!
@@ -15,8 +15,12 @@ fn main() {
     let mut args = std::env::args().skip(1);
     let only = args.next().unwrap_or_default();
     let seconds: f64 = args.next().and_then(|text| text.parse().ok()).unwrap_or(0.4);
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../bench/problems/layers.txt");
-    let text = std::fs::read_to_string(path).expect("the list of layers");
+    let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../bench/problems"));
+    let files = folder.expect("the lists of layers").map(|entry| entry.expect("a list of layers").path());
+    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "txt")).collect();
+    files.sort();
+    let read = |path| std::fs::read_to_string(path).expect("a list of layers");
+    let text: String = files.into_iter().map(read).collect();
     println!("{} threads, {}", settings::threads(), Isa::current().name());
     println!("{:28} {:>5}  {}", "layer", "peak", ["fwd", "dX", "dW"].map(|s| format!("{s:>20}")).join(" "));
     for line in text.lines().filter(|line| !line.starts_with('#') && line.contains(&only)) {
