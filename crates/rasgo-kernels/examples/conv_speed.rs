@@ -9,7 +9,7 @@
 use std::time::Instant;
 
 use rasgo_kernels::conv::{self, ConvProblem};
-use rasgo_kernels::{Isa, peak, settings};
+use rasgo_kernels::{Buffer, Isa, peak, settings};
 
 fn main() {
     let mut args = std::env::args().skip(1);
@@ -89,10 +89,12 @@ fn check(name: &str, p: &ConvProblem) {
 
 /// (best, median) GFLOP/s of the three passes.
 fn time(p: &ConvProblem, seconds: f64) -> [(f64, f64); 3] {
-    let (src, weight, dy) = (values(1, p.src_len()), values(2, p.weight_len()), values(3, p.dst_len()));
-    let mut dst = vec![0.0; p.dst_len()];
-    let mut dx = vec![0.0; p.src_len()];
-    let mut dw = vec![0.0; p.weight_len()];
+    // Aligned as tensors are: unaligned vectors would read two cache lines each.
+    let buffer = |seed, len| Buffer::from_slice(&values(seed, len));
+    let (src, weight, dy) = (buffer(1, p.src_len()), buffer(2, p.weight_len()), buffer(3, p.dst_len()));
+    let [mut dst, mut dx, mut dw] = [p.dst_len(), p.src_len(), p.weight_len()].map(Buffer::zeroed::<f32>);
+    let (src, weight, dy) = (src.as_slice::<f32>(), weight.as_slice::<f32>(), dy.as_slice::<f32>());
+    let (dst, dx, dw) = (dst.as_mut_slice(), dx.as_mut_slice(), dw.as_mut_slice());
     let measure = |body: &mut dyn FnMut()| {
         body();
         let (begin, mut times) = (Instant::now(), Vec::new());
@@ -106,8 +108,8 @@ fn time(p: &ConvProblem, seconds: f64) -> [(f64, f64); 3] {
         (rate(times[0]), rate(times[times.len() / 2]))
     };
     [
-        measure(&mut || conv::forward(p, &src, &weight, None, None, false, &mut dst)),
-        measure(&mut || conv::grad_input(p, &dy, &weight, None, &mut dx)),
-        measure(&mut || conv::grad_weight(p, &src, &dy, &mut dw)),
+        measure(&mut || conv::forward(p, src, weight, None, None, false, dst)),
+        measure(&mut || conv::grad_input(p, dy, weight, None, dx)),
+        measure(&mut || conv::grad_weight(p, src, dy, dw)),
     ]
 }
