@@ -83,17 +83,21 @@ impl<const G: usize, const KW: usize, const SX: usize> Correlate<'_, G, KW, SX> 
                 }
             }
             let mut m = 0;
-            while m + BLOCK <= line.count {
-                if self.inside::<BLOCK>(m) {
-                    self.block::<V, BLOCK, false>(&mut sums, m, c);
-                } else {
-                    self.block::<V, BLOCK, true>(&mut sums, m, c);
-                }
-                m += BLOCK;
-            }
             while m < line.count {
-                self.block::<V, 1, true>(&mut sums, m, c);
-                m += 1;
+                let left = line.count - m;
+                if left >= BLOCK && self.inside::<BLOCK>(m) {
+                    self.block::<V, BLOCK, false>(&mut sums, m, c);
+                    m += BLOCK;
+                } else if left >= BLOCK && self.middle_inside::<BLOCK>(m) {
+                    self.block::<V, BLOCK, true>(&mut sums, m, c);
+                    m += BLOCK;
+                } else if left >= 3 && self.middle_inside::<3>(m) {
+                    self.block::<V, 3, true>(&mut sums, m, c);
+                    m += 3;
+                } else {
+                    self.block::<V, 1, true>(&mut sums, m, c);
+                    m += 1;
+                }
             }
             for g in 0..G {
                 if self.sources[g].width > 0 {
@@ -123,6 +127,23 @@ impl<const G: usize, const KW: usize, const SX: usize> Correlate<'_, G, KW, SX> 
         inside
     }
 
+    /// Whether of the lines that lie inside all pixels do, but for the first and the last KW - 1 of the block, which it
+    /// looks at alone.
+    #[inline(always)]
+    fn middle_inside<const XB: usize>(&self, m: usize) -> bool {
+        if KW == 1 || (XB - 1) * SX < KW - 1 {
+            return true;
+        }
+        let mut inside = true;
+        for g in 0..G {
+            let Source { x, width, .. } = self.sources[g];
+            let first = x.wrapping_add(m * self.line.reach);
+            let at = |i: usize| first.wrapping_add(i);
+            inside &= width == 0 || (at(KW - 1) < width && at((XB - 1) * SX) < width);
+        }
+        inside
+    }
+
     /// Adds `XB` outputs from `m` on. At an `EDGE` pixels outside are passed.
     ///
     /// # Safety
@@ -143,7 +164,7 @@ impl<const G: usize, const KW: usize, const SX: usize> Correlate<'_, G, KW, SX> 
             }
             macro_rules! lines {
                 ($($g:literal)*) => {$(
-                    if const { $g < G } {
+                    if const { $g < G } && (!EDGE || self.sources[$g % G].width > 0) {
                         let Source { from, x, width, .. } = self.sources[$g % G];
                         let from = source.as_ptr().wrapping_add(from.wrapping_add(m * reach * ch + c));
                         let x = x.wrapping_add(m * reach);
@@ -156,7 +177,8 @@ impl<const G: usize, const KW: usize, const SX: usize> Correlate<'_, G, KW, SX> 
                     let mut at = $from;
                     $(
                         if const { $i < (XB - 1) * SX + KW } {
-                            if !EDGE || $x.wrapping_add($i * self.pixel()) < $width {
+                            let look = EDGE && (KW == 1 || $i < KW - 1 || XB * SX < $i + SX);
+                            if !look || $x.wrapping_add($i * self.pixel()) < $width {
                                 let value = V::load(at);
                                 for t in 0..KW {
                                     if $i >= t && ($i - t) % SX == 0 && ($i - t) / SX < XB {
