@@ -12,9 +12,6 @@
 
 use super::lanes::{Lanes, Work};
 
-/// Results of a full block. It divides the widths of the maps that begin with 224 pixels: 112, 56, 28, 14, 7.
-const FULL: usize = 7;
-
 /// A source line that results read: where, for result 0 and channel 0; its first row of weights; and the pixel of
 /// the line that the first tap reads for result 0. The first and last may be negative, as wrapped.
 pub(super) type Source = [usize; 3];
@@ -50,6 +47,26 @@ impl<const KW: usize, const SX: usize> Work for Window<'_, KW, SX> {
     /// the weights wherever the pixel lies within the width; there are at least as many channels as lanes.
     #[inline(always)]
     unsafe fn run<V: Lanes>(&self) {
+        // SAFETY: the caller's promises.
+        unsafe {
+            if KW <= 3 && V::LANES * size_of::<f32>() < 64 && self.0.ch >= 2 * V::LANES && self.0.count >= 16 {
+                // Vectors in pairs, since memory is read by cache lines of 64 bytes.
+                self.blocks::<V, 2, 4>();
+            } else {
+                // Seven divides the widths of the maps that begin with 224 pixels: 112, 56, 28, 14, 7.
+                self.blocks::<V, 1, 7>();
+            }
+        }
+    }
+}
+
+impl<const KW: usize, const SX: usize> Window<'_, KW, SX> {
+    /// All results, `XB` at a time, and `NV` vectors of channels.
+    ///
+    /// # Safety
+    /// As `run`, with as many channels as lanes in `NV` vectors.
+    #[inline(always)]
+    unsafe fn blocks<V: Lanes, const NV: usize, const XB: usize>(&self) {
         let line = &self.0;
         let mut m = 0;
         // SAFETY: the caller's promises; blocks end at `count`.
@@ -57,28 +74,26 @@ impl<const KW: usize, const SX: usize> Work for Window<'_, KW, SX> {
             while m < line.count {
                 // A last block that is not full goes back over results that are already there.
                 let left = line.count - m;
-                let full = m.min(line.count.saturating_sub(FULL));
+                let full = m.min(line.count.saturating_sub(XB));
                 let three = m.min(line.count.saturating_sub(3));
-                if left > 3 && line.count >= FULL && self.middle_inside::<FULL>(full) {
+                if (left > 3 || left > XB / 2) && line.count >= XB && self.middle_inside::<XB>(full) {
                     if KW == 3 && line.sources.len() == 3 {
-                        self.columns::<V, FULL, true>(full);
+                        self.columns::<V, NV, XB, true>(full);
                     } else {
-                        self.columns::<V, FULL, false>(full);
+                        self.columns::<V, NV, XB, false>(full);
                     }
-                    m = full + FULL;
+                    m = full + XB;
                 } else if left > 1 && line.count >= 3 && self.middle_inside::<3>(three) {
-                    self.columns::<V, 3, false>(three);
+                    self.columns::<V, NV, 3, false>(three);
                     m = three + 3;
                 } else {
-                    self.columns::<V, 1, false>(m);
+                    self.columns::<V, NV, 1, false>(m);
                     m += 1;
                 }
             }
         }
     }
-}
 
-impl<const KW: usize, const SX: usize> Window<'_, KW, SX> {
     /// Pixels of the source from one load to the next.
     #[inline(always)]
     fn pixel(&self) -> usize {
@@ -108,32 +123,32 @@ impl<const KW: usize, const SX: usize> Window<'_, KW, SX> {
     /// `XB` results from `m` on, all channels.
     ///
     /// # Safety
-    /// As `run`.
+    /// As `blocks`.
     #[inline(always)]
-    unsafe fn columns<V: Lanes, const XB: usize, const THREE: bool>(&self, m: usize) {
+    unsafe fn columns<V: Lanes, const NV: usize, const XB: usize, const THREE: bool>(&self, m: usize) {
         let inside = self.inside::<XB>(m, 0);
         let (begin, end) = self.0.channels;
         let mut c = begin;
         // SAFETY: the caller's promises; the last vector ends at the last channel.
         unsafe {
             while c < end {
-                let at = c.min(self.0.ch - V::LANES);
+                let at = c.min(self.0.ch - NV * V::LANES);
                 if inside {
-                    self.block::<V, XB, THREE, false>(m, at);
+                    self.block::<V, NV, XB, THREE, false>(m, at);
                 } else {
-                    self.block::<V, XB, THREE, true>(m, at);
+                    self.block::<V, NV, XB, THREE, true>(m, at);
                 }
-                c += V::LANES;
+                c += NV * V::LANES;
             }
         }
     }
 
-    /// `XB` results from `m` on, one vector of channels from `c` on, of `THREE` source lines or as many as there are.
+    /// `XB` results from `m` on, `NV` vectors of channels from `c` on, of `THREE` source lines or as many as there are.
     ///
     /// # Safety
-    /// As `run`; without `EDGE` all pixels lie inside.
+    /// As `blocks`; without `EDGE` all pixels lie inside.
     #[inline(always)]
-    unsafe fn block<V: Lanes, const XB: usize, const THREE: bool, const EDGE: bool>(
+    unsafe fn block<V: Lanes, const NV: usize, const XB: usize, const THREE: bool, const EDGE: bool>(
         &self,
         m: usize,
         c: usize,
@@ -141,31 +156,37 @@ impl<const KW: usize, const SX: usize> Window<'_, KW, SX> {
         let line = &self.0;
         // SAFETY: the caller's promises.
         unsafe {
-            let mut sums = [V::zero(); XB];
+            let mut sums = [[V::zero(); NV]; XB];
             if THREE && !EDGE {
                 // Without a loop it is a fifth faster; at an edge it is not, since the compiler moves additions over the
                 // branches and has no registers for what they need.
-                self.add::<V, XB, EDGE>(&mut sums, line.sources.get_unchecked(0), m, c);
-                self.add::<V, XB, EDGE>(&mut sums, line.sources.get_unchecked(1), m, c);
-                self.add::<V, XB, EDGE>(&mut sums, line.sources.get_unchecked(2), m, c);
+                self.add::<V, NV, XB, EDGE>(&mut sums, line.sources.get_unchecked(0), m, c);
+                self.add::<V, NV, XB, EDGE>(&mut sums, line.sources.get_unchecked(1), m, c);
+                self.add::<V, NV, XB, EDGE>(&mut sums, line.sources.get_unchecked(2), m, c);
             } else {
                 for source in line.sources {
-                    self.add::<V, XB, EDGE>(&mut sums, source, m, c);
+                    self.add::<V, NV, XB, EDGE>(&mut sums, source, m, c);
                 }
             }
             if let Some(bias) = line.bias {
-                let bias = V::load(bias.as_ptr().wrapping_add(c));
-                for j in 0..XB {
-                    sums[j] = sums[j].add(bias);
+                for v in 0..NV {
+                    let bias = V::load(bias.as_ptr().wrapping_add(c + v * V::LANES));
+                    for j in 0..XB {
+                        sums[j][v] = sums[j][v].add(bias);
+                    }
                 }
             }
             if line.relu {
                 for j in 0..XB {
-                    sums[j] = sums[j].relu();
+                    for v in 0..NV {
+                        sums[j][v] = sums[j][v].relu();
+                    }
                 }
             }
             for j in 0..XB {
-                sums[j].store(line.to.wrapping_add((m + j) * line.to_step + c));
+                for v in 0..NV {
+                    sums[j][v].store(line.to.wrapping_add((m + j) * line.to_step + c + v * V::LANES));
+                }
             }
         }
     }
@@ -175,9 +196,9 @@ impl<const KW: usize, const SX: usize> Window<'_, KW, SX> {
     /// # Safety
     /// As `block`.
     #[inline(always)]
-    unsafe fn add<V: Lanes, const XB: usize, const EDGE: bool>(
+    unsafe fn add<V: Lanes, const NV: usize, const XB: usize, const EDGE: bool>(
         &self,
-        sums: &mut [V; XB],
+        sums: &mut [[V; NV]; XB],
         &[from, row, x]: &Source,
         m: usize,
         c: usize,
@@ -187,9 +208,11 @@ impl<const KW: usize, const SX: usize> Window<'_, KW, SX> {
         unsafe {
             let mut from = source.as_ptr().wrapping_add(from.wrapping_add(m * reach * ch + c));
             let weight = weight.as_ptr().wrapping_add(row * ch + c);
-            let mut weights = [V::zero(); KW];
+            let mut weights = [[V::zero(); NV]; KW];
             for t in 0..KW {
-                weights[t] = V::load(weight.wrapping_add(t * ch));
+                for v in 0..NV {
+                    weights[t][v] = V::load(weight.wrapping_add(t * ch + v * V::LANES));
+                }
             }
             let x = x.wrapping_add(m * reach);
             macro_rules! pixels {
@@ -197,10 +220,13 @@ impl<const KW: usize, const SX: usize> Window<'_, KW, SX> {
                     if const { $i < (XB - 1) * SX + KW } {
                         let look = EDGE && (KW == 1 || $i < KW - 1 || XB * SX < $i + SX);
                         if !look || x.wrapping_add($i * self.pixel()) < width {
-                            let value = V::load(from);
-                            for t in 0..KW {
-                                if $i >= t && ($i - t) % SX == 0 && ($i - t) / SX < XB {
-                                    sums[($i - t) / SX] = value.fma(weights[t], sums[($i - t) / SX]);
+                            for v in 0..NV {
+                                let value = V::load(from.wrapping_add(v * V::LANES));
+                                for t in 0..KW {
+                                    if $i >= t && ($i - t) % SX == 0 && ($i - t) / SX < XB {
+                                        let sum = &mut sums[($i - t) / SX][v];
+                                        *sum = value.fma(weights[t][v], *sum);
+                                    }
                                 }
                             }
                         }
