@@ -167,10 +167,11 @@ fn combine(p: &ConvProblem, plan: &Plan, sums: SharedMut<'_, f32>, dw: &mut [f32
         // The last vector's channels begin before its slots, where it overlaps.
         let whole = p.ic / plan.lanes * plan.lanes;
         let shift = |c: usize| if c < whole { 0 } else { plan.row - p.ic };
-        for tap in 0..taps {
-            let row = part(0, tap);
-            for (i, to) in dw[tap..].iter_mut().step_by(taps).enumerate() {
-                *to = row[i + shift(c + i)];
+        for (i, filter) in dw.chunks_exact_mut(taps).enumerate() {
+            let slot = c + i + shift(c + i);
+            for (tap, to) in filter.iter_mut().enumerate() {
+                // SAFETY: the slot is one of this task's columns of the first chunk.
+                *to = unsafe { *sums.as_ptr().add(tap * plan.row + slot) };
             }
         }
     });

@@ -49,7 +49,8 @@ impl<const KW: usize, const SX: usize> Work for Window<'_, KW, SX> {
     unsafe fn run<V: Lanes>(&self) {
         // SAFETY: the caller's promises.
         unsafe {
-            if KW <= 3 && V::LANES * size_of::<f32>() < 64 && self.0.ch >= 2 * V::LANES && self.0.count >= 16 {
+            if KW <= 3 && V::LANES * size_of::<f32>() < 64 && self.0.ch >= 2 * V::LANES && self.0.count >= 16
+            {
                 // Vectors in pairs, since memory is read by cache lines of 64 bytes.
                 self.blocks::<V, 2, 4>();
             } else {
