@@ -56,6 +56,9 @@ pub(crate) struct Configuration {
     /// The seed of weights, order and augmentation [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Convolve by the plain sum alone: slower, and a smaller rounding error than Winograd's
+    #[arg(long)]
+    exact: bool,
     /// Training samples held out for validation [default: a tenth, 1000 at most]
     #[arg(long, value_name = "N")]
     held_out: Option<usize>,
@@ -131,6 +134,7 @@ impl Configuration {
             )*};
         }
         take!(data, epochs, lr, weight_decay, label_smoothing, accumulate, clip_grad_norm, ema, seed);
+        config.exact |= self.exact;
         config.model = self.model.clone().or(config.model);
         config.batch_size = self.batch_size.or(config.batch_size);
         config.held_out = self.held_out.or(config.held_out);

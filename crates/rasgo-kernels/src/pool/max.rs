@@ -8,7 +8,7 @@ use crate::threads::{SharedMut, parallel, parallel_chunks};
 use crate::{Float, Isa};
 
 /// Channels computed in registers at a time.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// What the loops need to know of a pooling.
 #[derive(Debug)]
@@ -226,7 +226,7 @@ fn max_blocks<T: Float, P: Position, const SAVE: bool, const N: usize>(
 
 /// The channels from an offset on.
 #[inline(always)]
-fn lanes<T: Copy, const N: usize>(src: &[T], offset: usize) -> [T; N] {
+pub(super) fn lanes<T: Copy, const N: usize>(src: &[T], offset: usize) -> [T; N] {
     let lanes: &[T; N] = src[offset..offset + N].try_into().expect("the slice has N elements");
     *lanes
 }

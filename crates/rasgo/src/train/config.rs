@@ -76,6 +76,8 @@ pub struct TrainConfig {
     pub held_out: Option<usize>,
     /// The seed of weights, order and augmentation.
     pub seed: u64,
+    /// Whether convolutions keep to the rounding error of the plain sum ([`settings::exact`](rasgo_core::settings::exact)).
+    pub exact: bool,
     /// The update rule.
     pub optimizer: Rule,
     /// Random changes of training images. Unsaid, the default for images, and none for sequences and video.
@@ -100,6 +102,7 @@ impl Default for TrainConfig {
             label_smoothing: 0.05,
             held_out: None,
             seed: 0,
+            exact: false,
             optimizer: Rule::AdamW { betas: (0.9, 0.99), eps: 1e-8, amsgrad: false },
             augment: None,
         }

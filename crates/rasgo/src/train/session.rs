@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rasgo_core::ops::CrossEntropyOptions;
-use rasgo_core::{Error, ErrorKind, Gradients, Result, random, trim_memory};
+use rasgo_core::{Error, ErrorKind, Gradients, Result, random, settings, trim_memory};
 
 use super::checkpoint::{self, Identity, Position, Trained};
 use super::config::{AugmentConfig, BATCH_SIZE, TrainConfig, short};
@@ -149,7 +149,8 @@ impl<'a> Session<'a> {
 
     pub(super) fn train(mut self, at: Position, observer: &mut dyn Observer) -> Result<Outcome> {
         let resume = format!("go on with: rasgo train --resume {}", self.folder.display());
-        self.epochs(at, observer).map_err(|error| match (error.kind(), error.hint_text()) {
+        let exact = self.config.exact || settings::exact();
+        settings::with_exact(exact, || self.epochs(at, observer)).map_err(|error| match (error.kind(), error.hint_text()) {
             (ErrorKind::Io, Some(hint)) => {
                 let hint = format!("{hint}; then {resume}");
                 error.hint(hint)
