@@ -87,7 +87,8 @@ fn pool_pixels<T: Float>(
     let as_f32 = (T::as_f32(src), channels.map(T::as_f32));
     for (dst, positions) in dst.chunks_exact_mut(c).zip(positions.chunks_exact_mut(c)) {
         let origin = map.origin(&mut pixels);
-        if let ((Some(src), [Some(mean), Some(scale), Some(shift)]), Some(dst)) = (as_f32, T::as_f32_mut(dst)) {
+        if let ((Some(src), [Some(mean), Some(scale), Some(shift)]), Some(dst)) = (as_f32, T::as_f32_mut(dst))
+        {
             let src = &src[origin..];
             assert!(map.offsets.iter().all(|offset| src.len() >= offset + c), "every cell has its channels");
             // SAFETY: so they do; mean, scale, shift, destination and positions have `c` elements.
@@ -175,7 +176,11 @@ unsafe fn vector<V: Vector, const PART: bool>(
             best = V::select(wins, value, best);
             at = V::select(wins, V::splat(cell as f32), at);
         }
-        if PART { best.store_first(dst, n) } else { best.store(dst) }
+        if PART {
+            best.store_first(dst, n)
+        } else {
+            best.store(dst)
+        }
         at.store_bytes(positions, n);
     }
 }

@@ -80,7 +80,8 @@ impl Vector for F32x16 {
     fn greater_or_nan(self, other: Self) -> __mmask16 {
         // SAFETY: as above.
         unsafe {
-            _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, other.0) | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0)
+            _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, other.0)
+                | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0)
         }
     }
     #[inline(always)]

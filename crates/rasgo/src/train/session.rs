@@ -150,13 +150,15 @@ impl<'a> Session<'a> {
     pub(super) fn train(mut self, at: Position, observer: &mut dyn Observer) -> Result<Outcome> {
         let resume = format!("go on with: rasgo train --resume {}", self.folder.display());
         let exact = self.config.exact || settings::exact();
-        settings::with_exact(exact, || self.epochs(at, observer)).map_err(|error| match (error.kind(), error.hint_text()) {
-            (ErrorKind::Io, Some(hint)) => {
-                let hint = format!("{hint}; then {resume}");
-                error.hint(hint)
+        settings::with_exact(exact, || self.epochs(at, observer)).map_err(|error| {
+            match (error.kind(), error.hint_text()) {
+                (ErrorKind::Io, Some(hint)) => {
+                    let hint = format!("{hint}; then {resume}");
+                    error.hint(hint)
+                }
+                (ErrorKind::Io | ErrorKind::Interrupted, None) => error.hint(resume),
+                _ => error,
             }
-            (ErrorKind::Io | ErrorKind::Interrupted, None) => error.hint(resume),
-            _ => error,
         })
     }
 
