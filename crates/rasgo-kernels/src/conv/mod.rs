@@ -7,6 +7,8 @@
 
 mod bias;
 mod depthwise;
+mod direct;
+mod direct_grad_weight;
 mod matrix_forward;
 mod matrix_grad_input;
 mod matrix_grad_weight;
@@ -33,9 +35,10 @@ type ForwardFn =
 type GradInputFn = fn(&ConvProblem, &[f32], &[f32], Option<&[f32]>, &mut [f32], Isa);
 type GradWeightFn = fn(&ConvProblem, &[f32], &[f32], &mut [f32], Isa);
 
-static FORWARD: [Implementation<ForwardFn>; 4] = [
+static FORWARD: [Implementation<ForwardFn>; 5] = [
     Implementation { name: "depthwise", accepts: depthwise::accepts, run: depthwise::forward },
     Implementation { name: "winograd", accepts: winograd::accepts, run: winograd::forward },
+    Implementation { name: "direct", accepts: direct::accepts, run: direct::forward },
     Implementation { name: "matrix", accepts: |_, _| true, run: matrix_forward::forward },
     Implementation {
         name: "reference",
@@ -44,9 +47,10 @@ static FORWARD: [Implementation<ForwardFn>; 4] = [
     },
 ];
 
-static GRAD_INPUT: [Implementation<GradInputFn>; 4] = [
+static GRAD_INPUT: [Implementation<GradInputFn>; 5] = [
     Implementation { name: "depthwise", accepts: depthwise::accepts, run: depthwise::grad_input },
     Implementation { name: "winograd", accepts: winograd::accepts, run: winograd::grad_input },
+    Implementation { name: "direct", accepts: direct::accepts_grad_input, run: direct::grad_input },
     Implementation { name: "matrix", accepts: |_, _| true, run: matrix_grad_input::grad_input },
     Implementation {
         name: "reference",
@@ -55,9 +59,10 @@ static GRAD_INPUT: [Implementation<GradInputFn>; 4] = [
     },
 ];
 
-static GRAD_WEIGHT: [Implementation<GradWeightFn>; 4] = [
+static GRAD_WEIGHT: [Implementation<GradWeightFn>; 5] = [
     Implementation { name: "depthwise", accepts: depthwise::accepts, run: depthwise::grad_weight },
     Implementation { name: "winograd", accepts: winograd::accepts, run: winograd::grad_weight },
+    Implementation { name: "direct", accepts: direct::accepts, run: direct_grad_weight::grad_weight },
     Implementation { name: "matrix", accepts: |_, _| true, run: matrix_grad_weight::grad_weight },
     Implementation {
         name: "reference",

@@ -2,12 +2,13 @@
 //!
 //! One call makes a tile `dst[MR, NV vectors] (+)= a[MR, k] * b[k, NV vectors]` in registers: for each step the vectors of
 //! `b` are loaded, and each element of `a` is spread over a vector and multiplied with them. An element of the tile has
-//! one accumulator that goes over `k` in order, so it does not depend on the tile's height.
+//! one accumulator that goes over `k` in order, so it does not depend on the tile's height. Several such products, whose
+//! sides lie a fixed distance apart, may be added up in one call: the lines of a convolution's kernel, or of a map.
 
 use crate::Isa;
 use crate::simd::Vector;
 
-/// One tile's work.
+/// One tile's work: `reps` products of `k` steps each, added up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tile {
     pub(crate) k: usize,
@@ -22,6 +23,40 @@ pub(crate) struct Tile {
     pub(crate) dst_row: usize,
     /// Add to what the destination holds, instead of overwriting it.
     pub(crate) accumulate: bool,
+    /// Products that are added up, and where in `a` and `b` the next one begins.
+    pub(crate) reps: usize,
+    pub(crate) a_rep: usize,
+    pub(crate) b_rep: usize,
+    /// Columns of `dst` and the bias, where they are not whole vectors: those past them are neither read nor written.
+    pub(crate) cols: usize,
+    /// Whether `b` has no more columns either.
+    pub(crate) b_ends: bool,
+    /// Added at the end, one a column; null for none.
+    pub(crate) bias: *const f32,
+    /// Negative results become 0 (a NaN stays).
+    pub(crate) relu: bool,
+}
+
+impl Tile {
+    /// What most tiles do not use.
+    pub(crate) const PLAIN: Tile = Tile {
+        k: 0,
+        a: std::ptr::null(),
+        a_row: 0,
+        a_step: 0,
+        b: std::ptr::null(),
+        b_step: 0,
+        dst: std::ptr::null_mut(),
+        dst_row: 0,
+        accumulate: false,
+        reps: 1,
+        a_rep: 0,
+        b_rep: 0,
+        cols: usize::MAX,
+        b_ends: false,
+        bias: std::ptr::null(),
+        relu: false,
+    };
 }
 
 /// A micro-kernel of a certain height and width.
@@ -35,8 +70,9 @@ pub(crate) type Kernel = unsafe fn(&Tile);
 #[derive(Debug)]
 pub(crate) struct Kernels {
     pub(crate) lanes: usize,
-    /// By width, of one vector and of two, the kernels of 1, 2, … rows.
-    widths: [&'static [Kernel]; 2],
+    /// By width, of one vector and of two, the kernels of 1, 2, … rows; of whole vectors and of parts.
+    whole: [&'static [Kernel]; 2],
+    part: [&'static [Kernel]; 2],
 }
 
 impl Kernels {
@@ -50,77 +86,138 @@ impl Kernels {
         }
     }
 
+    /// For products of so many columns: those of the level below where they fill no more than its vector, of which a
+    /// processor computes two at a time.
+    pub(crate) fn narrow(isa: Isa, columns: usize) -> &'static Kernels {
+        let below = if isa == Isa::Avx512 { Isa::Avx2 } else { isa };
+        let kernels = Kernels::of(below);
+        if columns <= kernels.lanes { kernels } else { Kernels::of(isa) }
+    }
+
     /// The most columns of a tile.
     pub(crate) fn width(&self) -> usize {
         2 * self.lanes
     }
 
-    /// The most rows of a tile.
+    /// The most rows of a tile of the most columns.
     pub(crate) fn height(&self) -> usize {
-        self.widths[1].len()
+        self.height_of(self.width())
+    }
+
+    /// The most rows of a tile of so many columns.
+    pub(crate) fn height_of(&self, columns: usize) -> usize {
+        self.whole[usize::from(columns > self.lanes)].len()
     }
 
     /// The kernel of that many rows, and columns of one vector or two.
     pub(crate) fn get(&self, rows: usize, columns: usize) -> Kernel {
-        self.widths[usize::from(columns > self.lanes)][rows - 1]
+        let widths = if columns.is_multiple_of(self.lanes) { &self.whole } else { &self.part };
+        widths[usize::from(columns > self.lanes)][rows - 1]
     }
 
-    /// The height of tiles, all the same but the last, that cuts `rows` into the fewest.
+    /// The height of tiles of the most columns, all the same but the last, that cuts `rows` into the fewest.
     pub(crate) fn even_height(&self, rows: usize) -> usize {
-        rows.div_ceil(rows.div_ceil(self.height()).max(1)).max(1)
+        even(rows, self.height())
     }
+}
+
+/// The height of tiles, all the same but the last, that cuts `rows` into the fewest of at most `most`.
+pub(crate) fn even(rows: usize, most: usize) -> usize {
+    rows.div_ceil(rows.div_ceil(most).max(1)).max(1)
 }
 
 #[inline(always)]
-unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(tile: &Tile) {
-    let mut acc = [[V::zero(); NV]; MR];
-    let (mut a, mut b) = (tile.a, tile.b);
-    let row = tile.a_row;
-    for _ in 0..tile.k {
-        let mut right = [V::zero(); NV];
-        for (v, right) in right.iter_mut().enumerate() {
-            // SAFETY: the caller promises `k` steps of `b`.
-            *right = unsafe { V::load(b.add(v * V::LANES)) };
-            V::prefetch(b.wrapping_add(8 * tile.b_step + v * V::LANES));
-        }
+unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const PART: bool>(tile: &Tile) {
+    // SAFETY: the caller's promises.
+    let acc = unsafe {
+        if PART && tile.b_ends { sums::<V, MR, NV, true>(tile) } else { sums::<V, MR, NV, false>(tile) }
+    };
+    let with_bias = !tile.bias.is_null();
+    for v in 0..NV {
+        // SAFETY: the caller promises the columns of the bias.
+        let bias = if with_bias { unsafe { load::<V, PART>(tile.bias, v, tile.cols) } } else { V::zero() };
         for r in 0..MR {
-            // SAFETY: the caller promises `k` steps of each row.
-            let left = V::splat(unsafe { *a.add(r * row) });
-            for v in 0..NV {
-                acc[r][v] = left.mul_add(right[v], acc[r][v]);
+            let to = tile.dst.wrapping_add(r * tile.dst_row);
+            let mut x = acc[r][v];
+            if tile.accumulate {
+                // SAFETY: the caller promises the rows of the destination.
+                x = unsafe { load::<V, PART>(to, v, tile.cols) }.add(x);
             }
-        }
-        a = a.wrapping_add(tile.a_step);
-        b = b.wrapping_add(tile.b_step);
-    }
-    for (r, acc) in acc.iter().enumerate() {
-        for (v, acc) in acc.iter().enumerate() {
-            // SAFETY: the caller promises the rows of the destination.
+            if with_bias {
+                x = x.add(bias);
+            }
+            if tile.relu {
+                x = x.relu();
+            }
+            let to = to.wrapping_add(v * V::LANES);
+            // SAFETY: as above.
             unsafe {
-                let to = tile.dst.add(r * tile.dst_row + v * V::LANES);
-                if tile.accumulate { V::load(to).add(*acc) } else { *acc }.store(to);
+                if PART { x.store_first(to, tile.cols.saturating_sub(v * V::LANES)) } else { x.store(to) }
             }
         }
     }
 }
 
-/// The module of a level: its kernels of every height, compiled for it.
+/// The sums of a tile.
+#[inline(always)]
+unsafe fn sums<V: Vector, const MR: usize, const NV: usize, const PART: bool>(tile: &Tile) -> [[V; NV]; MR] {
+    let mut acc = [[V::zero(); NV]; MR];
+    let row = tile.a_row;
+    for rep in 0..tile.reps {
+        let first = tile.a.wrapping_add(rep * tile.a_rep);
+        let mut a = [0, 4, 8, 12].map(|r| first.wrapping_add(r * row));
+        let mut b = tile.b.wrapping_add(rep * tile.b_rep);
+        for _ in 0..tile.k {
+            let mut right = [V::zero(); NV];
+            for v in 0..NV {
+                // SAFETY: the caller promises `k` steps of `b`.
+                right[v] = unsafe { load::<V, PART>(b, v, tile.cols) };
+                V::prefetch(b.wrapping_add(8 * tile.b_step + v * V::LANES));
+            }
+            for r in 0..MR {
+                // Four rows to a pointer: as one, each row would wait for the address of the row before.
+                let (group, within) = (r / 4, r % 4);
+                // SAFETY: the caller promises `k` steps of each row.
+                let left = V::splat(unsafe { *a[group].wrapping_add(within * row) });
+                for v in 0..NV {
+                    acc[r][v] = left.mul_add(right[v], acc[r][v]);
+                }
+            }
+            for a in a.iter_mut().take(MR.div_ceil(4)) {
+                *a = a.wrapping_add(tile.a_step);
+            }
+            b = b.wrapping_add(tile.b_step);
+        }
+    }
+    acc
+}
+
+/// Vector `v` of a row, or what `cols` leaves of it.
+#[inline(always)]
+unsafe fn load<V: Vector, const PART: bool>(row: *const f32, v: usize, cols: usize) -> V {
+    let from = row.wrapping_add(v * V::LANES);
+    // SAFETY: the caller promises the columns.
+    unsafe { if PART { V::load_first(from, cols.saturating_sub(v * V::LANES)) } else { V::load(from) } }
+}
+
+/// The module of a level: its kernels of every height, for two vectors and for one, compiled for it.
 macro_rules! level {
-    ($(#[$cfg:meta])* $name:ident, $vector:path, $(#[$feature:meta])* : $($height:literal)*) => {
+    ($(#[$cfg:meta])* $name:ident, $vector:path, $(#[$feature:meta])* : $($two:literal)* ; $($one:literal)*) => {
         $(#[$cfg])*
         mod $name {
             use crate::simd::Vector;
             use $vector as V;
 
             $(#[$feature])*
-            unsafe fn kernel<const MR: usize, const NV: usize>(tile: &super::Tile) {
+            unsafe fn kernel<const MR: usize, const NV: usize, const PART: bool>(tile: &super::Tile) {
                 // SAFETY: the caller's promise.
-                unsafe { super::tile::<V, MR, NV>(tile) }
+                unsafe { super::tile::<V, MR, NV, PART>(tile) }
             }
 
             pub(super) static KERNELS: super::Kernels = super::Kernels {
                 lanes: V::LANES,
-                widths: [&[$(kernel::<$height, 1>),*], &[$(kernel::<$height, 2>),*]],
+                whole: [&[$(kernel::<$one, 1, false>),*], &[$(kernel::<$two, 2, false>),*]],
+                part: [&[$(kernel::<$one, 1, true>),*], &[$(kernel::<$two, 2, true>),*]],
             };
         }
     };
@@ -130,12 +227,12 @@ level!(
     #[cfg(target_arch = "x86_64")]
     avx512, crate::simd::avx512::F32x16,
     #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
-    : 1 2 3 4 5 6 7 8 9 10 11 12 13 14
+    : 1 2 3 4 5 6 7 8 9 10 11 12 13 14 ; 1 2 3 4 5 6 7 8 9 10 11 12 13 14
 );
 level!(
     #[cfg(target_arch = "x86_64")]
     avx2, crate::simd::avx2::F32x8,
     #[target_feature(enable = "avx2,fma")]
-    : 1 2 3 4 5 6
+    : 1 2 3 4 5 6 ; 1 2 3 4 5 6 7 8 9 10 11 12 13 14
 );
-level!(portable, crate::simd::portable::F32x4, : 1 2 3 4);
+level!(portable, crate::simd::portable::F32x4, : 1 2 3 4 ; 1 2 3 4 5 6 7 8);

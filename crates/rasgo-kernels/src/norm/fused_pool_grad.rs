@@ -172,8 +172,8 @@ fn input_rows<T: Float, const RELU: bool>(
                 for j in 0..c {
                     let x = src[j] - mean[j];
                     // Joined without branches, so that it becomes vector code.
-                    let lives = !RELU | !(x * scale[j] + shift[j] <= T::ZERO);
-                    let dy = if (positions[j] == code) & lives { dy[j] } else { T::ZERO };
+                    let dead = RELU & (x * scale[j] + shift[j] <= T::ZERO);
+                    let dy = if dead | (positions[j] != code) { T::ZERO } else { dy[j] };
                     dx[j] = scale[j] * dy + (x * slope[j] + offset[j]);
                 }
             } else {

@@ -138,6 +138,7 @@ impl Plan {
                             dst: to.wrapping_add(row * panel.width),
                             dst_row: panel.width,
                             accumulate: start > 0,
+                            ..Tile::PLAIN
                         };
                         // SAFETY: the caller's promise.
                         unsafe { self.kernels.get(height, panel.width)(&tile) };

@@ -11,6 +11,10 @@ use crate::simd::simd_fn;
 /// Transforms pixels to planes: maps, channels, tiles, the map, zeros, planes.
 type ToPlanes = unsafe fn(Isa, &Maps, usize, Range<usize>, *const f32, *const f32, *mut f32, Planes);
 
+/// Transforms planes to pixels: maps, channels of the map, those of the planes, tiles, planes, what follows, the map.
+type ToPixels =
+    unsafe fn(Isa, &Maps, usize, Range<usize>, Range<usize>, *const f32, Planes, Finish, *mut f32);
+
 /// A scheme in two dimensions.
 #[derive(Debug)]
 pub(super) struct Kind {
@@ -22,9 +26,8 @@ pub(super) struct Kind {
     pub(super) input: ToPlanes,
     /// `A dy A^T`
     pub(super) grad_output: ToPlanes,
-    /// `A^T m A`: maps, channels of the map, those of the planes, tiles, planes, what follows, the map.
-    pub(super) output:
-        unsafe fn(Isa, &Maps, usize, Range<usize>, Range<usize>, *const f32, Planes, Finish, *mut f32),
+    /// `A^T m A`
+    pub(super) output: ToPixels,
     /// `G g G^T`: rows, width, distance of planes, whether taps are mirrored.
     pub(super) filter: unsafe fn(Isa, usize, usize, usize, bool, *const f32, *mut f32),
     /// `G^T u G`: rows, width, distance of planes.

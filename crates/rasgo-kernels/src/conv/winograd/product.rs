@@ -286,6 +286,7 @@ impl Product<'_> {
                             dst: products.as_mut_ptr().wrapping_add(to + row * m.row),
                             dst_row: m.row,
                             accumulate: start > 0,
+                            ..Tile::PLAIN
                         };
                         // SAFETY: the planes, the panels and the products hold these rows and columns.
                         unsafe { self.kernels.get(height.min(tiles - row), panel.width)(&tile) };

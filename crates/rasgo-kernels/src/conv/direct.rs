@@ -1,0 +1,239 @@
+//! Convolution of few channels without a matrix of patches: forward, and the gradient to the input at stride 1.
+//!
+//! In a channels-last map the pixels under one line of the kernel are contiguous: `kw * ic` elements. So for a tile of
+//! neighbouring output pixels, `stride * ic` elements apart,
+//! `dst[pixels, oc] = sum over kh of line[pixels, kw * ic] * weight[kh][kw * ic, oc]`, read from the map as it is. The sum
+//! stays in registers over all lines of the kernel. Where there is padding, a task first copies the lines that it reads,
+//! with their zeros, into scratch.
+
+use std::ops::Range;
+
+use super::ConvProblem;
+use crate::gemm::PackedWeight;
+use crate::gemm::strided::{Kernels, Tile, even};
+use crate::gemm::transposed::pack_transposed;
+use crate::threads::{Scratch, SharedMut, parallel_scratch};
+use crate::{Buffer, Isa};
+
+/// The longest sum for which it is the better way: the weights of a panel stay in the first-level cache.
+const K: usize = 512;
+/// Multiplications of a task, about.
+const TASK: usize = 1 << 18;
+
+/// The shortest line of the kernel that is worth a loop of its own.
+const LINE: usize = 5;
+
+/// Whether forward and the gradient to the weight go this way.
+pub(super) fn accepts(p: &ConvProblem, _: Isa) -> bool {
+    flat(p) && !p.is_pointwise() && p.ic * p.taps() <= K && p.ic * p.kernel[2] >= LINE
+}
+
+/// The gradient to the input is a convolution of this kind only at stride 1.
+pub(super) fn accepts_grad_input(p: &ConvProblem, _: Isa) -> bool {
+    let inside = (1..3).all(|axis| p.padding[axis] < p.kernel[axis]);
+    flat(p)
+        && !p.is_pointwise()
+        && p.stride == [1; 3]
+        && inside
+        && p.oc * p.taps() <= K
+        && p.oc * p.kernel[2] >= LINE
+}
+
+/// Two axes, one group, and taps that are neighbours along a line.
+pub(super) fn flat(p: &ConvProblem) -> bool {
+    let depth = p.kernel[0] == 1 && p.stride[0] == 1 && p.padding[0] == 0 && p.input[0] == p.output[0];
+    depth && p.groups == 1 && p.dilation[2] == 1
+}
+
+pub(super) fn forward(
+    p: &ConvProblem,
+    src: &[f32],
+    weight: &[f32],
+    _packed: Option<&PackedWeight>,
+    bias: Option<&[f32]>,
+    relu: bool,
+    dst: &mut [f32],
+    isa: Isa,
+) {
+    let kernels = Kernels::narrow(isa, p.oc);
+    let (k, taps) = (p.ic * p.taps(), p.taps());
+    let panels = arrange(kernels, p.oc, k, |outputs, width, to| {
+        let from = weight[outputs.start * k..].as_ptr();
+        // SAFETY: a row of `k` for each output, and room for `k` rows of the width.
+        unsafe { pack_transposed(isa, from, k, outputs.len(), k, [taps, p.ic], to, width) };
+    });
+    run(p, kernels, panels.as_slice(), src, bias, relu, dst);
+}
+
+/// The convolution of `dy` with the mirrored filters, in which the channels have changed places.
+pub(super) fn grad_input(
+    p: &ConvProblem,
+    dy: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    dx: &mut [f32],
+    _: Isa,
+) {
+    let padding = std::array::from_fn(|axis| (p.kernel[axis] - 1) * p.dilation[axis] - p.padding[axis]);
+    let mirrored = ConvProblem { ic: p.oc, oc: p.ic, input: p.output, output: p.input, padding, ..*p };
+    let isa = Isa::current();
+    let kernels = Kernels::narrow(isa, mirrored.oc);
+    let taps = p.taps();
+    let panels = arrange(kernels, p.ic, p.oc * taps, |outputs, width, to| {
+        for oc in 0..p.oc {
+            for tap in 0..taps {
+                for (j, ic) in outputs.clone().enumerate() {
+                    // SAFETY: row `(tap, oc)` of the panel, of which the columns are inputs.
+                    unsafe {
+                        *to.add((tap * p.oc + oc) * width + j) =
+                            weight[(oc * p.ic + ic) * taps + taps - 1 - tap]
+                    };
+                }
+            }
+        }
+    });
+    run(&mirrored, kernels, panels.as_slice(), dy, bias, false, dx);
+}
+
+/// The columns of each panel, as wide as a micro-kernel; the last perhaps of one vector.
+pub(super) fn panels(kernels: &Kernels, columns: usize) -> impl Iterator<Item = (Range<usize>, usize)> {
+    let (width, lanes) = (kernels.width(), kernels.lanes);
+    (0..columns).step_by(width).map(move |start| {
+        let outputs = start..columns.min(start + width);
+        let width = if outputs.len() > lanes { width } else { lanes };
+        (outputs, width)
+    })
+}
+
+/// Weights in panels `[k][width]`, one after the other, each in the room of the widest.
+fn arrange(
+    kernels: &Kernels,
+    columns: usize,
+    k: usize,
+    fill: impl Fn(Range<usize>, usize, *mut f32),
+) -> Buffer {
+    let count = columns.div_ceil(kernels.width());
+    // Columns that a panel does not have are 0: their sums are computed, and not written.
+    let mut all = Buffer::zeroed::<f32>(count * k * kernels.width());
+    let each = all.as_mut_slice::<f32>().chunks_exact_mut(k * kernels.width());
+    for (to, (outputs, width)) in each.zip(panels(kernels, columns)) {
+        fill(outputs, width, to.as_mut_ptr());
+    }
+    all
+}
+
+/// The lines of the input that a task reads, with their padding.
+pub(super) struct Lines {
+    /// Elements of a line.
+    pub(super) len: usize,
+    /// Whether the map itself has them.
+    bare: bool,
+}
+
+impl Lines {
+    pub(super) fn of(p: &ConvProblem) -> Lines {
+        let reach = |axis: usize| {
+            (p.output[axis].max(1) - 1) * p.stride[axis] + (p.kernel[axis] - 1) * p.dilation[axis]
+        };
+        let bare = (1..3).all(|axis| p.padding[axis] == 0 && reach(axis) < p.input[axis]);
+        Lines { len: if bare { p.input[2] } else { reach(2) + 1 } * p.ic, bare }
+    }
+
+    /// Lines for so many rows of the output.
+    pub(super) fn count(p: &ConvProblem, rows: usize) -> usize {
+        (rows.max(1) - 1) * p.stride[1] + (p.kernel[1] - 1) * p.dilation[1] + 1
+    }
+
+    /// Elements of scratch for so many rows of the output.
+    pub(super) fn scratch(&self, p: &ConvProblem, rows: usize) -> usize {
+        if self.bare { 0 } else { Lines::count(p, rows) * self.len }
+    }
+
+    /// The first of the lines that these rows of an image read.
+    pub(super) fn get(
+        &self,
+        p: &ConvProblem,
+        src: &[f32],
+        image: usize,
+        rows: Range<usize>,
+        scratch: &mut [f32],
+    ) -> *const f32 {
+        let [_, h, w] = p.input;
+        let map = &src[image * h * w * p.ic..][..h * w * p.ic];
+        if self.bare {
+            return map[rows.start * p.stride[1] * self.len..].as_ptr();
+        }
+        let lines = scratch.chunks_exact_mut(self.len).take(Lines::count(p, rows.len()));
+        for (i, line) in lines.enumerate() {
+            let y = (rows.start * p.stride[1] + i).wrapping_sub(p.padding[1]);
+            if y >= h {
+                line.fill(0.0);
+                continue;
+            }
+            let (left, pixels) = line.split_at_mut((p.padding[2] * p.ic).min(self.len));
+            let (pixels, right) = pixels.split_at_mut((w * p.ic).min(pixels.len()));
+            left.fill(0.0);
+            pixels.copy_from_slice(&map[y * w * p.ic..][..pixels.len()]);
+            right.fill(0.0);
+        }
+        scratch.as_ptr()
+    }
+}
+
+fn run(
+    p: &ConvProblem,
+    kernels: &Kernels,
+    weight: &[f32],
+    src: &[f32],
+    bias: Option<&[f32]>,
+    relu: bool,
+    dst: &mut [f32],
+) {
+    let [_, oh, ow] = p.output;
+    let images = p.n * p.output[0];
+    if dst.is_empty() {
+        return;
+    }
+    let row_work = ow * p.oc * p.ic * p.taps();
+    let rows = (TASK / row_work.max(1)).clamp(1, oh);
+    let parts = oh.div_ceil(rows);
+    let rows = oh.div_ceil(parts);
+    let lines = Lines::of(p);
+    let len = lines.scratch(p, rows);
+    let dst = SharedMut::new(dst);
+    parallel_scratch(images * parts, Scratch::bytes::<f32>(len), |task, mut scratch| {
+        let image = task / parts;
+        let rows = task % parts * rows..oh.min((task % parts + 1) * rows);
+        let from = lines.get(p, src, image, rows.clone(), scratch.take::<f32>(len));
+        let k = p.kernel[2] * p.ic;
+        for (row, h) in rows.enumerate() {
+            let line = from.wrapping_add(row * p.stride[1] * lines.len);
+            for (panel, (outputs, width)) in panels(kernels, p.oc).enumerate() {
+                let columns = outputs.len();
+                let tall = even(ow, kernels.height_of(columns));
+                for w in (0..ow).step_by(tall) {
+                    let tile = Tile {
+                        k,
+                        a: line.wrapping_add(w * p.stride[2] * p.ic),
+                        a_row: p.stride[2] * p.ic,
+                        a_step: 1,
+                        b: weight[panel * p.ic * p.taps() * kernels.width()..].as_ptr(),
+                        b_step: width,
+                        dst: dst.as_ptr().wrapping_add(((image * oh + h) * ow + w) * p.oc + outputs.start),
+                        dst_row: p.oc,
+                        reps: p.kernel[1],
+                        a_rep: p.dilation[1] * lines.len,
+                        b_rep: k * width,
+                        cols: columns,
+                        bias: bias.map_or(std::ptr::null(), |bias| bias[outputs.start..].as_ptr()),
+                        relu,
+                        ..Tile::PLAIN
+                    };
+                    // SAFETY: the lines hold the pixels of these rows, the panel `k` rows for each line of the kernel;
+                    // this task alone writes these rows of the image.
+                    unsafe { kernels.get(tall.min(ow - w), columns)(&tile) };
+                }
+            }
+        }
+    });
+}
