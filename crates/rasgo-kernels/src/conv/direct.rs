@@ -9,10 +9,10 @@
 use std::ops::Range;
 
 use super::ConvProblem;
-use crate::gemm::PackedWeight;
+use crate::gemm::packed::{Form, PackedWeight, WeightShape};
 use crate::gemm::strided::{Kernels, Tile, even};
 use crate::gemm::transposed::pack_transposed;
-use crate::threads::{Scratch, SharedMut, parallel_scratch};
+use crate::threads::{Scratch, SharedMut, parallel_chunks, parallel_scratch};
 use crate::{Buffer, Isa};
 
 /// The longest sum for which it is the better way: the weights of a panel stay in the first-level cache.
@@ -49,20 +49,51 @@ pub(super) fn forward(
     p: &ConvProblem,
     src: &[f32],
     weight: &[f32],
-    _packed: Option<&PackedWeight>,
+    packed: Option<&PackedWeight>,
     bias: Option<&[f32]>,
     relu: bool,
     dst: &mut [f32],
     isa: Isa,
 ) {
-    let kernels = Kernels::narrow(isa, p.oc);
+    let panels = Panels::of(p, weight, packed, isa);
+    run(p, Kernels::narrow(isa, p.oc), panels.values(), src, bias, relu, dst);
+}
+
+/// The weights of a forward in panels, which were arranged before or are now.
+pub(super) enum Panels<'a> {
+    Given(&'a PackedWeight),
+    Own(PackedWeight),
+}
+
+impl<'a> Panels<'a> {
+    pub(super) fn of(p: &ConvProblem, weight: &[f32], packed: Option<&'a PackedWeight>, isa: Isa) -> Self {
+        match packed.filter(|packed| packed.fits(weight_shape(p), isa)) {
+            Some(packed) => Panels::Given(packed),
+            None => Panels::Own(pack(p, weight, isa)),
+        }
+    }
+
+    pub(super) fn values(&self) -> &[f32] {
+        match self {
+            Panels::Given(packed) => packed.group(0),
+            Panels::Own(packed) => packed.group(0),
+        }
+    }
+}
+
+fn weight_shape(p: &ConvProblem) -> WeightShape {
+    WeightShape { groups: 1, out: p.oc, inputs: p.ic, taps: p.taps(), form: Form::StridedPanels }
+}
+
+/// Arranges the weights of a forward in panels of `[k = (tap, input)][width]`.
+pub(super) fn pack(p: &ConvProblem, weight: &[f32], isa: Isa) -> PackedWeight {
     let (k, taps) = (p.ic * p.taps(), p.taps());
-    let panels = arrange(kernels, p.oc, k, |outputs, width, to| {
+    let panels = arrange(Kernels::narrow(isa, p.oc), p.oc, k, |outputs, width, to| {
         let from = weight[outputs.start * k..].as_ptr();
         // SAFETY: a row of `k` for each output, and room for `k` rows of the width.
         unsafe { pack_transposed(isa, from, k, outputs.len(), k, [taps, p.ic], to, width) };
     });
-    run(p, kernels, panels.as_slice(), src, bias, relu, dst);
+    PackedWeight::arranged(weight_shape(p), isa, panels)
 }
 
 /// The convolution of `dy` with the mirrored filters, in which the channels have changed places.
@@ -72,11 +103,10 @@ pub(super) fn grad_input(
     weight: &[f32],
     bias: Option<&[f32]>,
     dx: &mut [f32],
-    _: Isa,
+    isa: Isa,
 ) {
     let padding = std::array::from_fn(|axis| (p.kernel[axis] - 1) * p.dilation[axis] - p.padding[axis]);
     let mirrored = ConvProblem { ic: p.oc, oc: p.ic, input: p.output, output: p.input, padding, ..*p };
-    let isa = Isa::current();
     let kernels = Kernels::narrow(isa, mirrored.oc);
     let taps = p.taps();
     let panels = arrange(kernels, p.ic, p.oc * taps, |outputs, width, to| {
@@ -106,19 +136,20 @@ pub(super) fn panels(kernels: &Kernels, columns: usize) -> impl Iterator<Item = 
 }
 
 /// Weights in panels `[k][width]`, one after the other, each in the room of the widest.
-fn arrange(
+pub(super) fn arrange(
     kernels: &Kernels,
     columns: usize,
     k: usize,
-    fill: impl Fn(Range<usize>, usize, *mut f32),
+    fill: impl Fn(Range<usize>, usize, *mut f32) + Sync,
 ) -> Buffer {
-    let count = columns.div_ceil(kernels.width());
+    let len = k * kernels.width();
+    let panels: Vec<_> = panels(kernels, columns).collect();
     // Columns that a panel does not have are 0: their sums are computed, and not written.
-    let mut all = Buffer::zeroed::<f32>(count * k * kernels.width());
-    let each = all.as_mut_slice::<f32>().chunks_exact_mut(k * kernels.width());
-    for (to, (outputs, width)) in each.zip(panels(kernels, columns)) {
+    let mut all = Buffer::zeroed::<f32>(panels.len() * len);
+    parallel_chunks(all.as_mut_slice::<f32>(), len.max(1), |i, to| {
+        let (outputs, width) = panels[i].clone();
         fill(outputs, width, to.as_mut_ptr());
-    }
+    });
     all
 }
 

@@ -3,11 +3,17 @@
 use super::{ConvProblem, views};
 use crate::Isa;
 use crate::gemm::driver::{Epilogue, Place, Right, rows_product};
-use crate::gemm::packed::{PackedWeight, WeightShape};
+use crate::gemm::packed::{Form, PackedWeight, WeightShape};
 use crate::threads::SharedMut;
 
 pub(super) fn weight_shape(p: &ConvProblem) -> WeightShape {
-    WeightShape { groups: p.groups, out: p.group_oc(), inputs: p.group_ic(), taps: p.taps(), tile: 0 }
+    WeightShape {
+        groups: p.groups,
+        out: p.group_oc(),
+        inputs: p.group_ic(),
+        taps: p.taps(),
+        form: Form::Panels,
+    }
 }
 
 pub(super) fn forward(

@@ -12,6 +12,7 @@ mod direct_grad_weight;
 mod matrix_forward;
 mod matrix_grad_input;
 mod matrix_grad_weight;
+mod pointwise;
 mod problem;
 mod reference;
 mod views;
@@ -35,9 +36,10 @@ type ForwardFn =
 type GradInputFn = fn(&ConvProblem, &[f32], &[f32], Option<&[f32]>, &mut [f32], Isa);
 type GradWeightFn = fn(&ConvProblem, &[f32], &[f32], &mut [f32], Isa);
 
-static FORWARD: [Implementation<ForwardFn>; 5] = [
+static FORWARD: [Implementation<ForwardFn>; 6] = [
     Implementation { name: "depthwise", accepts: depthwise::accepts, run: depthwise::forward },
     Implementation { name: "winograd", accepts: winograd::accepts, run: winograd::forward },
+    Implementation { name: "pointwise", accepts: pointwise::accepts, run: pointwise::forward },
     Implementation { name: "direct", accepts: direct::accepts, run: direct::forward },
     Implementation { name: "matrix", accepts: |_, _| true, run: matrix_forward::forward },
     Implementation {
@@ -47,9 +49,10 @@ static FORWARD: [Implementation<ForwardFn>; 5] = [
     },
 ];
 
-static GRAD_INPUT: [Implementation<GradInputFn>; 5] = [
+static GRAD_INPUT: [Implementation<GradInputFn>; 6] = [
     Implementation { name: "depthwise", accepts: depthwise::accepts, run: depthwise::grad_input },
     Implementation { name: "winograd", accepts: winograd::accepts, run: winograd::grad_input },
+    Implementation { name: "pointwise", accepts: pointwise::accepts_grad_input, run: pointwise::grad_input },
     Implementation { name: "direct", accepts: direct::accepts_grad_input, run: direct::grad_input },
     Implementation { name: "matrix", accepts: |_, _| true, run: matrix_grad_input::grad_input },
     Implementation {
@@ -86,6 +89,7 @@ pub fn pack_weight(p: &ConvProblem, weight: &[f32]) -> Option<PackedWeight> {
     let isa = Isa::current();
     match choose(&FORWARD, p, isa).name {
         "winograd" => winograd::pack(p, weight, isa),
+        "direct" | "pointwise" => Some(direct::pack(p, weight, isa)),
         "matrix" => Some(PackedWeight::new(matrix_forward::weight_shape(p), weight, isa)),
         _ => None,
     }

@@ -23,14 +23,14 @@ use crate::threads::{SharedMut, parallel_scratch};
 use crate::{Float, Isa};
 use driver::{Epilogue, Place, Right, StepsScratch, pack_right, rows_product, steps_product};
 use level::Level;
-use packed::WeightShape;
+use packed::{Form, WeightShape};
 use view::View;
 
 /// The largest right matrix (in elements) that is packed as a whole; larger ones are packed block by block.
 const PACK_WHOLE: usize = 1 << 20;
 
 fn matrix_shape(n: usize, k: usize) -> WeightShape {
-    WeightShape { groups: 1, out: n, inputs: k, taps: 1, tile: 0 }
+    WeightShape { groups: 1, out: n, inputs: k, taps: 1, form: Form::Panels }
 }
 
 /// Arranges the weight `[n, k]` of a linear layer for [`gemm`] with `trans_b`, once for many calls; `None` of one so

@@ -6,15 +6,24 @@ use crate::threads::{SharedMut, parallel};
 use crate::{Buffer, Isa};
 
 /// The sizes of a weight `[groups * out, in, taps]`; of a matrix `[out, in]` there is one group and one tap.
-/// What the kernels need of it may differ for one shape: see `tile`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WeightShape {
     pub(crate) groups: usize,
     pub(crate) out: usize,
     pub(crate) inputs: usize,
     pub(crate) taps: usize,
-    /// Outputs along an axis of the tiles that filters are transformed for; 0 where they are not.
-    pub(crate) tile: usize,
+    pub(crate) form: Form,
+}
+
+/// How weights are arranged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Panels of the widths of [`Level`], `[panel][k = (tap, input)][width]`.
+    Panels,
+    /// The same, of the widths of [`Kernels`](super::strided::Kernels).
+    StridedPanels,
+    /// Transformed filters for tiles of so many outputs along an axis.
+    Winograd(usize),
 }
 
 impl WeightShape {

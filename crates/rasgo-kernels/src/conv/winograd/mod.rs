@@ -22,7 +22,7 @@ mod scheme;
 mod tiles;
 
 use super::ConvProblem;
-use crate::gemm::packed::{PackedWeight, WeightShape};
+use crate::gemm::packed::{Form, PackedWeight, WeightShape};
 use crate::{Isa, settings};
 use filter::Filters;
 use kind::Kind;
@@ -69,7 +69,8 @@ pub(super) fn forward(
 }
 
 fn weight_shape(p: &ConvProblem) -> WeightShape {
-    WeightShape { groups: 1, out: p.oc, inputs: p.ic, taps: p.taps(), tile: Kind::of(p).step }
+    let form = Form::Winograd(Kind::of(p).step);
+    WeightShape { groups: 1, out: p.oc, inputs: p.ic, taps: p.taps(), form }
 }
 
 /// Transforms the filters once for many calls of [`forward`]; `None` of so many that reading them, four times what they
