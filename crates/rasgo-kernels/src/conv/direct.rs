@@ -40,7 +40,7 @@ pub(super) fn accepts_grad_input(p: &ConvProblem, _: Isa) -> bool {
 }
 
 /// Two axes, one group, and taps that are neighbours along a line.
-pub(super) fn flat(p: &ConvProblem) -> bool {
+fn flat(p: &ConvProblem) -> bool {
     let depth = p.kernel[0] == 1 && p.stride[0] == 1 && p.padding[0] == 0 && p.input[0] == p.output[0];
     depth && p.groups == 1 && p.dilation[2] == 1
 }

@@ -20,6 +20,7 @@ pub(crate) trait Vector: Copy {
 
     fn splat(x: f32) -> Self;
 
+    #[inline(always)]
     fn zero() -> Self {
         Self::splat(0.0)
     }

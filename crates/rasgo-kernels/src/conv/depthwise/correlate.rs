@@ -7,7 +7,8 @@
 //! sums[G][KW]                             in registers for the whole line, then back to memory
 //! ```
 
-use super::lanes::{Lanes, Work};
+use super::lanes::Work;
+use crate::simd::Vector;
 
 /// Gradients of a block.
 const BLOCK: usize = 4;
@@ -51,7 +52,7 @@ impl<const G: usize, const KW: usize, const SX: usize> Work for Correlate<'_, G,
     /// of sums of those with a width hold a slot for every channel, in whole vectors, and nobody else uses those of
     /// the channels; there are at least as many channels as lanes.
     #[inline(always)]
-    unsafe fn run<V: Lanes>(&self) {
+    unsafe fn run<V: Vector>(&self) {
         let (begin, end) = self.line.channels;
         // SAFETY: the caller's promises; the last vector ends at the last channel.
         unsafe {
@@ -68,7 +69,7 @@ impl<const G: usize, const KW: usize, const SX: usize> Correlate<'_, G, KW, SX> 
     /// # Safety
     /// As `run`.
     #[inline(always)]
-    unsafe fn vector<V: Lanes>(&self, slot: usize, c: usize) {
+    unsafe fn vector<V: Vector>(&self, slot: usize, c: usize) {
         let line = &self.line;
         let at =
             |g: usize, t: usize| line.sums.wrapping_add((self.sources[g].row + t) * line.sums_step + slot);
@@ -149,7 +150,7 @@ impl<const G: usize, const KW: usize, const SX: usize> Correlate<'_, G, KW, SX> 
     /// # Safety
     /// As `run`; without `EDGE` all pixels lie inside.
     #[inline(always)]
-    unsafe fn block<V: Lanes, const XB: usize, const EDGE: bool>(
+    unsafe fn block<V: Vector, const XB: usize, const EDGE: bool>(
         &self,
         sums: &mut [[V; KW]; G],
         m: usize,
@@ -183,7 +184,7 @@ impl<const G: usize, const KW: usize, const SX: usize> Correlate<'_, G, KW, SX> 
                                 for t in 0..KW {
                                     if $i >= t && ($i - t) % SX == 0 && ($i - t) / SX < XB {
                                         let sum = &mut sums[$g % G][t];
-                                        *sum = value.fma(grads[($i - t) / SX], *sum);
+                                        *sum = value.mul_add(grads[($i - t) / SX], *sum);
                                     }
                                 }
                             }

@@ -12,10 +12,6 @@ mod correlate;
 mod gather;
 mod grad_weight;
 mod lanes;
-#[cfg(target_arch = "x86_64")]
-mod lanes_avx2;
-#[cfg(target_arch = "x86_64")]
-mod lanes_avx512;
 #[cfg(test)]
 mod tests;
 mod window;

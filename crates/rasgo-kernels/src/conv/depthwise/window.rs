@@ -10,7 +10,8 @@
 //! (dilation) each makes a line of its own, KW = 1. Sums go over source lines, then along the line, wherever the pixel
 //! lies: at an edge the same order with terms left out.
 
-use super::lanes::{Lanes, Work};
+use super::lanes::Work;
+use crate::simd::Vector;
 
 /// A source line that results read: where, for result 0 and channel 0; its first row of weights; and the pixel of
 /// the line that the first tap reads for result 0. The first and last may be negative, as wrapped.
@@ -46,7 +47,7 @@ impl<const KW: usize, const SX: usize> Work for Window<'_, KW, SX> {
     /// `to` is good for the channels of `count` results, and nobody else uses them; sources point into the source and
     /// the weights wherever the pixel lies within the width; there are at least as many channels as lanes.
     #[inline(always)]
-    unsafe fn run<V: Lanes>(&self) {
+    unsafe fn run<V: Vector>(&self) {
         // SAFETY: the caller's promises.
         unsafe {
             if KW <= 3 && V::LANES * size_of::<f32>() < 64 && self.0.ch >= 2 * V::LANES && self.0.count >= 16
@@ -67,7 +68,7 @@ impl<const KW: usize, const SX: usize> Window<'_, KW, SX> {
     /// # Safety
     /// As `run`, with as many channels as lanes in `NV` vectors.
     #[inline(always)]
-    unsafe fn blocks<V: Lanes, const NV: usize, const XB: usize>(&self) {
+    unsafe fn blocks<V: Vector, const NV: usize, const XB: usize>(&self) {
         let line = &self.0;
         let mut m = 0;
         // SAFETY: the caller's promises; blocks end at `count`.
@@ -126,7 +127,7 @@ impl<const KW: usize, const SX: usize> Window<'_, KW, SX> {
     /// # Safety
     /// As `blocks`.
     #[inline(always)]
-    unsafe fn columns<V: Lanes, const NV: usize, const XB: usize, const THREE: bool>(&self, m: usize) {
+    unsafe fn columns<V: Vector, const NV: usize, const XB: usize, const THREE: bool>(&self, m: usize) {
         let inside = self.inside::<XB>(m, 0);
         let (begin, end) = self.0.channels;
         let mut c = begin;
@@ -149,7 +150,7 @@ impl<const KW: usize, const SX: usize> Window<'_, KW, SX> {
     /// # Safety
     /// As `blocks`; without `EDGE` all pixels lie inside.
     #[inline(always)]
-    unsafe fn block<V: Lanes, const NV: usize, const XB: usize, const THREE: bool, const EDGE: bool>(
+    unsafe fn block<V: Vector, const NV: usize, const XB: usize, const THREE: bool, const EDGE: bool>(
         &self,
         m: usize,
         c: usize,
@@ -197,7 +198,7 @@ impl<const KW: usize, const SX: usize> Window<'_, KW, SX> {
     /// # Safety
     /// As `block`.
     #[inline(always)]
-    unsafe fn add<V: Lanes, const NV: usize, const XB: usize, const EDGE: bool>(
+    unsafe fn add<V: Vector, const NV: usize, const XB: usize, const EDGE: bool>(
         &self,
         sums: &mut [[V; NV]; XB],
         &[from, row, x]: &Source,
@@ -226,7 +227,7 @@ impl<const KW: usize, const SX: usize> Window<'_, KW, SX> {
                                 for t in 0..KW {
                                     if $i >= t && ($i - t) % SX == 0 && ($i - t) / SX < XB {
                                         let sum = &mut sums[($i - t) / SX][v];
-                                        *sum = value.fma(weights[t][v], *sum);
+                                        *sum = value.mul_add(weights[t][v], *sum);
                                     }
                                 }
                             }
