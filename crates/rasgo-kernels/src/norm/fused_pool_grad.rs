@@ -1,12 +1,13 @@
 //! Gradients of normalisation, ReLU and max pooling together: `dy` has the size of the pooled map, and only the
 //! cell of each window that won passes it on.
 
-use super::fused_pool::{Map, window_offsets};
+use super::fused_pool::{Map, window_cells};
 use super::grad::{NormGrad, finish_sums, slope_offset};
 use crate::buffer::Element;
 use crate::isa::isa_fn;
 use crate::pool::PoolProblem;
-use crate::pool::windows::{coordinates, pixel};
+use crate::pool::max_vector::Cell;
+use crate::pool::windows::{Pixels, coordinates, pixel};
 use crate::rows::{CHUNK, RowChunks, sum_chunks};
 use crate::threads::parallel_chunks;
 use crate::{Buffer, Float, Isa};
@@ -30,11 +31,11 @@ pub fn pooled_grad_sums<T: Float + Element>(
 ) {
     check(p, g, src, dy, positions);
     let (isa, c, sample) = (Isa::current(), p.c, p.output.iter().product::<usize>());
-    let offsets = window_offsets(p);
+    let cells = window_cells(p);
     let mut both = Buffer::new::<T>(2 * c);
     let both = both.as_mut_slice::<T>();
     sum_chunks(RowChunks::new(p.n * sample, sample, c), 2 * c, both, |rows, sums| {
-        let map = Map { p, offsets: &offsets, first: rows.start };
+        let map = Map { p, cells: &cells, first: rows.start };
         let range = rows.start * c..rows.end * c;
         sum_pixels(isa, &map, g, src, &dy[range.clone()], &positions[range], sums);
     });
@@ -48,12 +49,12 @@ isa_fn! {
         let c = g.mean.len();
         sums.fill(T::ZERO);
         let (dbeta, dgamma) = sums.split_at_mut(c);
-        let mut pixels = map.pixels();
+        let mut pixels = Pixels::from(map.p.output, map.first);
         for (dy, positions) in dy.chunks_exact(c).zip(positions.chunks_exact(c)) {
-            let src = &src[map.origin(&mut pixels)..];
-            match <&[usize; 4]>::try_from(map.offsets) {
+            let src = &src[map.origin(pixels.advance())..];
+            match <&[Cell; 4]>::try_from(map.cells) {
                 Ok(four) => {
-                    let cells = four.map(|offset| &src[offset..offset + c]);
+                    let cells = four.map(|(offset, _)| &src[offset..offset + c]);
                     let won = |j: usize| {
                         // All four are read whatever the position: loads that depend on it would not vectorise.
                         let (x, at) = (cells.map(|cell| cell[j]), positions[j]);
@@ -64,7 +65,7 @@ isa_fn! {
                     sum_channels(c, won, g, dy, dbeta, dgamma);
                 }
                 Err(_) => {
-                    let won = |j: usize| src[map.offsets[usize::from(positions[j])] + j];
+                    let won = |j: usize| src[map.cells[usize::from(positions[j])].0 + j];
                     sum_channels(c, won, g, dy, dbeta, dgamma);
                 }
             }

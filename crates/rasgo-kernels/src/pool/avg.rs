@@ -1,7 +1,6 @@
 //! Average pooling.
 
 use super::PoolProblem;
-use super::max::lanes;
 use super::windows::{Axis, Pixels, Span, coordinates, kernel_axes, pixel};
 use crate::isa::isa_fn;
 use crate::rows::CHUNK;
@@ -228,4 +227,11 @@ isa_fn! {
             }
         }
     }
+}
+
+/// The channels from an offset on.
+#[inline(always)]
+fn lanes<T: Copy, const N: usize>(src: &[T], offset: usize) -> [T; N] {
+    let lanes: &[T; N] = src[offset..offset + N].try_into().expect("the slice has N elements");
+    *lanes
 }

@@ -1,14 +1,12 @@
 //! Max pooling.
 
-use super::windows::{Axis, Pixels, kernel_axes, pixel};
+use super::max_vector::{Run, SAVE, maxima};
+use super::windows::{Axis, coordinates, kernel_axes, pixel};
 use super::{PoolProblem, Position};
 use crate::isa::isa_fn;
 use crate::rows::CHUNK;
 use crate::threads::{SharedMut, parallel, parallel_chunks};
 use crate::{Float, Isa};
-
-/// Channels computed in registers at a time.
-pub(super) const LANES: usize = 16;
 
 /// What the loops need to know of a pooling.
 #[derive(Debug)]
@@ -77,80 +75,90 @@ pub(super) fn forward<T: Float, P: Position>(
         return;
     }
     let isa = Isa::current();
+    let row = g.output[2] * c;
     let window: usize = g.axes.iter().map(|axis| axis.spans[0].count.max(1)).product();
-    let group = (CHUNK / (window * c)).max(1);
+    let group = (CHUNK / (window * row)).max(1);
     let Some(positions) = positions else {
-        return parallel_chunks(dst, group * c, |i, dst| {
-            forward_values(isa, g, i * group, src, dst, &mut [0u8; 0])
+        return parallel_chunks(dst, group * row, |i, dst| {
+            forward_rows::<T, u8>(isa, g, i * group, src, dst, None)
         });
     };
     assert_eq!(positions.len(), pixels * c, "a position for each maximum");
-    let (dst, positions) = (SharedMut::new(dst), SharedMut::new(positions));
-    parallel(pixels.div_ceil(group), |i| {
-        let (start, len) = (i * group * c, group.min(pixels - i * group) * c);
+    let (len, dst, positions) = (dst.len(), SharedMut::new(dst), SharedMut::new(positions));
+    parallel(len.div_ceil(group * row), |i| {
+        let (start, len) = (i * group * row, (group * row).min(len - i * group * row));
         // SAFETY: each task has a part of its own.
         let (dst, positions) = unsafe { (dst.slice(start, len), positions.slice(start, len)) };
-        forward_saving(isa, g, i * group, src, dst, positions);
+        forward_rows(isa, g, i * group, src, dst, Some(positions));
     });
 }
 
-isa_fn! {
-    fn forward_saving<T: Float, P: Position>(
-        g: &Geometry<'_>, first: usize, src: &[T], dst: &mut [T], positions: &mut [P],
-    ) {
-        forward_pixels::<T, P, true>(g, first, src, dst, positions);
-    }
-}
-
-isa_fn! {
-    fn forward_values<T: Float, P: Position>(
-        g: &Geometry<'_>, first: usize, src: &[T], dst: &mut [T], positions: &mut [P],
-    ) {
-        forward_pixels::<T, P, false>(g, first, src, dst, positions);
-    }
-}
-
-#[inline(always)]
-fn forward_pixels<T: Float, P: Position, const SAVE: bool>(
+/// Rows of the output from `first` on.
+fn forward_rows<T: Float, P: Position>(
+    isa: Isa,
     g: &Geometry<'_>,
     first: usize,
     src: &[T],
     dst: &mut [T],
-    positions: &mut [P],
+    mut positions: Option<&mut [P]>,
 ) {
-    let c = g.c;
+    let (c, row) = (g.c, g.output[2] * g.c);
     let plane: usize = g.input.iter().product::<usize>() * c;
-    let (mut cells, mut whole) = (Vec::new(), Vec::new());
-    let mut pixels = Pixels::from(g.output, first);
-    for (i, dst) in dst.chunks_exact_mut(c).enumerate() {
-        let positions = if SAVE { &mut positions[i * c..(i + 1) * c] } else { &mut positions[..0] };
-        let (image, at) = pixels.advance();
+    let mut cells = Vec::new();
+    for (i, dst) in dst.chunks_exact_mut(row).enumerate() {
+        let (image, [_, d, h]) = coordinates([1, g.output[0], g.output[1]], first + i);
         let src = &src[image * plane..(image + 1) * plane];
-        let spans = [0, 1, 2].map(|a| g.axes[a].spans[at[a]]);
-        if g.flat || (0..3).any(|a| spans[a].count != g.kernel[a]) {
-            find_cells(g, at, &mut cells);
+        let mut w = 0;
+        while w < g.output[2] {
+            // Pixel numbers differ from window to window.
+            let (count, step) = if g.flat { (1, 0) } else { g.axes[2].alike(w) };
+            let dst = &mut dst[w * c..(w + count) * c];
+            let positions = positions.as_deref_mut().map(|all| &mut all[i * row + w * c..][..count * c]);
+            find_cells(g, [d, h, w], &mut cells);
             if cells.is_empty() {
                 dst.fill(T::NEG_INFINITY);
-                let missed = if g.flat { pixel(g.input, 0, spans.map(|span| span.start)) } else { 0 };
-                positions.fill(P::new(missed));
+                let at = [d, h, w];
+                let start = [0, 1, 2].map(|a| g.axes[a].spans[at[a]].start);
+                let missed = if g.flat { pixel(g.input, 0, start) } else { 0 };
+                if let Some(positions) = positions {
+                    positions.fill(P::new(missed));
+                }
             } else {
-                max_channels::<T, P, SAVE>(&cells, src, dst, positions);
+                windows(isa, &cells, step * c, c, src, dst, positions);
             }
-            continue;
+            w += count;
         }
-        // Inside the map all windows are alike.
-        let origin = pixel(g.input, 0, spans.map(|span| span.start)) * c;
-        if whole.is_empty() {
-            find_cells(g, at, &mut whole);
-            for (offset, _) in &mut whole {
-                *offset -= origin;
+    }
+}
+
+/// The maxima of windows of the same cells, `step` elements apart; `f32` by vectors, if it is for the place in the window.
+fn windows<T: Float, P: Position>(
+    isa: Isa,
+    cells: &[(usize, P)],
+    step: usize,
+    c: usize,
+    src: &[T],
+    dst: &mut [T],
+    positions: Option<&mut [P]>,
+) {
+    let (count, last) = (dst.len() / c, (dst.len() / c - 1) * step);
+    if let (Some(src), Some(cells)) = (T::as_f32(src), P::as_bytes(cells)) {
+        let run = Run { cells, step, count, c, affine: [std::ptr::null(); 3], relu: false };
+        let inside = cells.iter().all(|(offset, _)| last + offset + c <= src.len());
+        assert!(inside && positions.as_ref().is_none_or(|p| p.len() == dst.len()), "windows in the map");
+        let dst = T::as_f32_mut(dst).expect("one type for all").as_mut_ptr();
+        // SAFETY: every cell of every window has its channels in the map, each result its place.
+        return unsafe {
+            match positions {
+                Some(at) => maxima::<SAVE>(isa, &run, src.as_ptr(), dst, at.as_mut_ptr().cast()),
+                None => maxima::<0>(isa, &run, src.as_ptr(), dst, std::ptr::null_mut()),
             }
-        }
-        match <&[(usize, P); 4]>::try_from(whole.as_slice()) {
-            // A number of cells known to the compiler: the loop over them is unrolled.
-            Ok(four) => max_channels::<T, P, SAVE>(four, &src[origin..], dst, positions),
-            Err(_) => max_channels::<T, P, SAVE>(&whole, &src[origin..], dst, positions),
-        }
+        };
+    }
+    let mut none = [];
+    let mut positions = positions.map_or(none.chunks_exact_mut(c), |all| all.chunks_exact_mut(c));
+    for (i, dst) in dst.chunks_exact_mut(c).enumerate() {
+        window(isa, cells, &src[i * step..], dst, positions.next().unwrap_or(&mut []));
     }
 }
 
@@ -178,55 +186,25 @@ pub(crate) fn cell(kernel: [usize; 3], k: [usize; 3]) -> usize {
     (k[0] * kernel[1] + k[1]) * kernel[2] + k[2]
 }
 
-#[inline(always)]
-fn max_channels<T: Float, P: Position, const SAVE: bool>(
-    cells: &[(usize, P)],
-    src: &[T],
-    dst: &mut [T],
-    positions: &mut [P],
-) {
-    let (first, code) = cells[0];
-    // Blocks of channels that stay in registers, then ever smaller ones.
-    let mut j = 0;
-    j = max_blocks::<T, P, SAVE, LANES>(j, (first, code), &cells[1..], src, dst, positions);
-    j = max_blocks::<T, P, SAVE, 8>(j, (first, code), &cells[1..], src, dst, positions);
-    j = max_blocks::<T, P, SAVE, 4>(j, (first, code), &cells[1..], src, dst, positions);
-    max_blocks::<T, P, SAVE, 1>(j, (first, code), &cells[1..], src, dst, positions);
-}
-
-/// The maxima of blocks of `N` channels from `j` on; returns the first channel that is left.
-#[inline(always)]
-fn max_blocks<T: Float, P: Position, const SAVE: bool, const N: usize>(
-    mut j: usize,
-    (first, code): (usize, P),
-    others: &[(usize, P)],
-    src: &[T],
-    dst: &mut [T],
-    positions: &mut [P],
-) -> usize {
-    while j + N <= dst.len() {
-        let mut best: [T; N] = lanes(src, first + j);
-        let mut at = [code; N];
-        for &(offset, code) in others {
-            let x: [T; N] = lanes(src, offset + j);
-            for l in 0..N {
-                let wins = (x[l] > best[l]) | x[l].is_nan();
-                best[l] = if wins { x[l] } else { best[l] };
-                at[l] = if wins { code } else { at[l] };
+isa_fn! {
+    /// The maxima of one window, as the formula says.
+    fn window<T: Float, P: Position>(cells: &[(usize, P)], src: &[T], dst: &mut [T], positions: &mut [P]) {
+        let (first, code) = cells[0];
+        dst.copy_from_slice(&src[first..first + dst.len()]);
+        positions.fill(code);
+        for &(offset, code) in &cells[1..] {
+            let src = &src[offset..offset + dst.len()];
+            if positions.is_empty() {
+                for (best, &x) in dst.iter_mut().zip(src) {
+                    *best = if (x > *best) | x.is_nan() { x } else { *best };
+                }
+                continue;
+            }
+            for ((best, at), &x) in dst.iter_mut().zip(&mut *positions).zip(src) {
+                let wins = (x > *best) | x.is_nan();
+                *best = if wins { x } else { *best };
+                *at = if wins { code } else { *at };
             }
         }
-        dst[j..j + N].copy_from_slice(&best);
-        if SAVE {
-            positions[j..j + N].copy_from_slice(&at);
-        }
-        j += N;
     }
-    j
-}
-
-/// The channels from an offset on.
-#[inline(always)]
-pub(super) fn lanes<T: Copy, const N: usize>(src: &[T], offset: usize) -> [T; N] {
-    let lanes: &[T; N] = src[offset..offset + N].try_into().expect("the slice has N elements");
-    *lanes
 }

@@ -6,8 +6,9 @@
 
 mod adaptive;
 mod avg;
-pub(crate) mod max;
+mod max;
 mod max_grad;
+pub(crate) mod max_vector;
 mod plane;
 mod positions;
 mod problem;

@@ -1,10 +1,12 @@
 //! Picking pixels of a plane by PyTorch's indices, and putting values there: what the gradients of max poolings and
 //! max unpooling are made of.
 
-use super::max::LANES;
 use crate::Float;
 use crate::rows::CHUNK;
 use crate::threads::{SharedMut, parallel, parallel_chunks};
+
+/// Channels of a task that puts values.
+const LANES: usize = 16;
 
 /// Maps of `n` images and `c` channels, channels-last: planes of `pixels`, and `picks` indices into each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

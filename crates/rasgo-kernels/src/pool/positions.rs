@@ -15,10 +15,12 @@ pub trait Position: Element + PartialEq + std::fmt::Debug {
     fn new(cell: usize) -> Self;
     /// The cell of a position.
     fn cell(self) -> usize;
+    /// `Some` if `Self` is `u8`: the way from generic code to vectors.
+    fn as_bytes(cells: &[(usize, Self)]) -> Option<&[(usize, u8)]>;
 }
 
 macro_rules! position {
-    ($t:ident) => {
+    ($t:ident, $as_bytes:expr) => {
         impl Position for $t {
             const CELLS: usize = $t::MAX as usize + 1;
             #[inline(always)]
@@ -29,11 +31,15 @@ macro_rules! position {
             fn cell(self) -> usize {
                 self as usize
             }
+            #[inline(always)]
+            fn as_bytes(cells: &[(usize, Self)]) -> Option<&[(usize, u8)]> {
+                $as_bytes(cells)
+            }
         }
     };
 }
-position!(u8);
-position!(i64);
+position!(u8, Some);
+position!(i64, |_| None);
 
 /// PyTorch's indices, `(d * height + h) * width + w` of the input plane, from positions in the window; both
 /// channels-last. A window that misses the map, as only a dilated one can, has no maximum; as in PyTorch its index

@@ -46,6 +46,17 @@ impl Axis {
         Axis { step, spans, covers, cover_starts }
     }
 
+    /// How many windows from `o` on have the same cells, and their distance in pixels.
+    pub(crate) fn alike(&self, o: usize) -> (usize, usize) {
+        let spans = &self.spans[o..];
+        let distance = |pair: &[Span]| {
+            let same = (pair[0].first, pair[0].count) == (pair[1].first, pair[1].count);
+            pair[1].start.checked_sub(pair[0].start).filter(|_| same)
+        };
+        let Some(step) = spans.get(..2).and_then(distance) else { return (1, 0) };
+        (1 + spans.windows(2).take_while(|pair| distance(pair) == Some(step)).count(), step)
+    }
+
     /// The windows that cover input coordinate `i`, in rising order, each with the number of its cell there.
     pub(crate) fn covers(&self, i: usize) -> &[(usize, usize)] {
         &self.covers[self.cover_starts[i]..self.cover_starts[i + 1]]

@@ -109,6 +109,21 @@ impl Vector for F32x8 {
         }
     }
     #[inline(always)]
+    unsafe fn bytes_equal(from: *const u8, n: usize, code: u8) -> __m256 {
+        // SAFETY: as above; eight bytes, or as many as are there.
+        unsafe {
+            let bytes = if n >= 8 {
+                _mm_loadl_epi64(from.cast())
+            } else {
+                let mut bytes = [0u8; 8];
+                std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), n);
+                _mm_cvtsi64_si128(i64::from_le_bytes(bytes))
+            };
+            let equal = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(code as i8));
+            _mm256_castsi256_ps(_mm256_cvtepi8_epi32(equal))
+        }
+    }
+    #[inline(always)]
     fn prefetch(at: *const f32) {
         // SAFETY: as above; a prefetch may point anywhere.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }

@@ -95,6 +95,14 @@ impl Vector for F32x16 {
         unsafe { _mm512_mask_cvtusepi32_storeu_epi8(to.cast(), first(n), _mm512_cvttps_epi32(self.0)) }
     }
     #[inline(always)]
+    unsafe fn bytes_equal(from: *const u8, n: usize, code: u8) -> __mmask16 {
+        // SAFETY: as above; other bytes are not touched.
+        unsafe {
+            let bytes = _mm_maskz_loadu_epi8(first(n), from.cast());
+            _mm_cmpeq_epi8_mask(bytes, _mm_set1_epi8(code as i8))
+        }
+    }
+    #[inline(always)]
     fn prefetch(at: *const f32) {
         // SAFETY: as above; a prefetch may point anywhere.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }

@@ -72,6 +72,12 @@ pub(crate) trait Vector: Copy {
     /// So many bytes are writable.
     unsafe fn store_bytes(self, to: *mut u8, n: usize);
 
+    /// Where the first `n` bytes are `code`; `n` may be more than there are lanes.
+    ///
+    /// # Safety
+    /// So many bytes are readable.
+    unsafe fn bytes_equal(from: *const u8, n: usize, code: u8) -> Self::Mask;
+
     /// Asks for the line of that address, which may be any.
     fn prefetch(at: *const f32);
 }

@@ -81,5 +81,10 @@ impl Vector for F32x4 {
         }
     }
     #[inline(always)]
+    unsafe fn bytes_equal(from: *const u8, n: usize, code: u8) -> [bool; 4] {
+        // SAFETY: the caller promises `n` bytes.
+        std::array::from_fn(|i| i < n && unsafe { *from.add(i) } == code)
+    }
+    #[inline(always)]
     fn prefetch(_at: *const f32) {}
 }
