@@ -33,7 +33,7 @@ pub fn normalize_relu_max_pool<T: Float>(
     }
     let (isa, c) = (Isa::current(), p.c);
     let (pixels, group) = (dst.len() / c, (CHUNK / (p.window() * c)).max(1));
-    let cells = window_cells(p);
+    let cells = p.window_cells();
     let (dst, positions) = (SharedMut::new(dst), SharedMut::new(positions));
     parallel(pixels.div_ceil(group), |i| {
         let (start, len) = (i * group * c, group.min(pixels - i * group) * c);
@@ -42,11 +42,6 @@ pub fn normalize_relu_max_pool<T: Float>(
         let map = Map { p, cells: &cells, first: i * group };
         pool_pixels(isa, &map, relu, src, [mean, scale, shift], dst, positions);
     });
-}
-
-/// The cells of a window, from its first.
-pub(super) fn window_cells(p: &PoolProblem) -> Vec<Cell> {
-    (0..p.window()).map(|cell| (pixel(p.input, 0, coordinates(p.kernel, cell).1) * p.c, cell as u8)).collect()
 }
 
 /// Output pixels from `first` on, and how their windows lie in the map.
@@ -79,7 +74,7 @@ fn pool_pixels<T: Float>(
     let mut first = map.first;
     let as_f32 = (T::as_f32(src), channels.map(T::as_f32), T::as_f32_mut(dst));
     if let (Some(src), [Some(mean), Some(scale), Some(shift)], Some(mut dst)) = as_f32 {
-        let (affine, mut positions) = ([mean, scale, shift].map(<[f32]>::as_ptr), positions);
+        let (affine, mut positions) = ([mean, scale, shift], positions);
         while !dst.is_empty() {
             let count = (output[2] - first % output[2]).min(dst.len() / c);
             let (run, step) = (&src[map.origin(coordinates(output, first))..], map.p.stride[2] * c);

@@ -1,7 +1,7 @@
 //! Gradients of normalisation, ReLU and max pooling together: `dy` has the size of the pooled map, and only the
 //! cell of each window that won passes it on.
 
-use super::fused_pool::{Map, window_cells};
+use super::fused_pool::Map;
 use super::grad::{NormGrad, finish_sums, slope_offset};
 use crate::buffer::Element;
 use crate::isa::isa_fn;
@@ -31,7 +31,7 @@ pub fn pooled_grad_sums<T: Float + Element>(
 ) {
     check(p, g, src, dy, positions);
     let (isa, c, sample) = (Isa::current(), p.c, p.output.iter().product::<usize>());
-    let cells = window_cells(p);
+    let cells = p.window_cells();
     let mut both = Buffer::new::<T>(2 * c);
     let both = both.as_mut_slice::<T>();
     sum_chunks(RowChunks::new(p.n * sample, sample, c), 2 * c, both, |rows, sums| {

@@ -143,7 +143,7 @@ fn windows<T: Float, P: Position>(
 ) {
     let (count, last) = (dst.len() / c, (dst.len() / c - 1) * step);
     if let (Some(src), Some(cells)) = (T::as_f32(src), P::as_bytes(cells)) {
-        let run = Run { cells, step, count, c, affine: [std::ptr::null(); 3], relu: false };
+        let run = Run { step, count, ..Run::new(cells, c) };
         let inside = cells.iter().all(|(offset, _)| last + offset + c <= src.len());
         assert!(inside && positions.as_ref().is_none_or(|p| p.len() == dst.len()), "windows in the map");
         let dst = T::as_f32_mut(dst).expect("one type for all").as_mut_ptr();

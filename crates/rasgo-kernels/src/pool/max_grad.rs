@@ -2,10 +2,10 @@
 
 use super::PoolProblem;
 use super::max::cell;
-use super::max_vector::{Covered, spread};
+use super::max_vector::{Covered, Run, spread, winners};
 use super::windows::{Axis, coordinates, kernel_axes, pixel};
 use crate::rows::CHUNK;
-use crate::threads::parallel_chunks;
+use crate::threads::{SharedMut, parallel, parallel_chunks};
 use crate::{Float, Isa};
 
 /// `dx[n, i, c] = sum of dy over the windows whose maximum was at i`, with the positions of [`max_forward`](super::max_forward).
@@ -18,10 +18,40 @@ pub fn max_backward<T: Float>(p: &PoolProblem, dy: &[T], positions: &[u8], dx: &
     if dx.is_empty() {
         return;
     }
+    if let (true, Some(dy), Some(dx)) = (p.is_tiling(), T::as_f32(dy), T::as_f32_mut(dx)) {
+        return tiling(p, dy, positions, dx);
+    }
     let axes = kernel_axes(p);
     let (isa, row) = (Isa::current(), p.input[2] * p.c);
     let group = (CHUNK / row).max(1);
     parallel_chunks(dx, group * row, |i, dx| backward_rows(isa, p, &axes, i * group, dy, positions, dx));
+}
+
+/// Windows side by side: each passes on what it has to its own cells.
+fn tiling(p: &PoolProblem, dy: &[f32], positions: &[u8], dx: &mut [f32]) {
+    let (isa, c) = (Isa::current(), p.c);
+    if (0..3).any(|a| p.output[a] * p.stride[a] < p.input[a]) {
+        // Pixels that no window has.
+        parallel_chunks(dx, CHUNK, |_, dx| dx.fill(0.0));
+    }
+    if dy.is_empty() {
+        return;
+    }
+    let cells = p.window_cells();
+    let run = Run { step: p.stride[2] * c, count: p.output[2], ..Run::new(&cells, c) };
+    let row = p.output[2] * c;
+    let group = (CHUNK / (row * p.window())).max(1);
+    let rows = dy.len() / row;
+    let dx = SharedMut::new(dx);
+    parallel(rows.div_ceil(group), |i| {
+        for at in i * group..rows.min((i + 1) * group) {
+            let (image, [_, d, h]) = coordinates([1, p.output[0], p.output[1]], at);
+            let first = pixel(p.input, image, [d * p.stride[0], h * p.stride[1], 0]) * c;
+            let (dy, positions) = (dy[at * row..].as_ptr(), positions[at * row..].as_ptr());
+            // SAFETY: the windows of a row lie in the map, and no two of them share a cell.
+            unsafe { winners(isa, &run, dy, positions, dx.as_ptr().wrapping_add(first)) };
+        }
+    });
 }
 
 /// Rows of the gradient from `first` on; `f32` by vectors, `f64` as the formula says.

@@ -23,9 +23,16 @@ pub(crate) struct Run<'a> {
     pub(crate) count: usize,
     pub(crate) c: usize,
     /// Mean, scale and shift of each channel, where the values are normalised.
-    pub(crate) affine: [*const f32; 3],
+    pub(crate) affine: [&'a [f32]; 3],
     /// Negative values become 0, where they are normalised.
     pub(crate) relu: bool,
+}
+
+impl<'a> Run<'a> {
+    /// One window, not normalised.
+    pub(crate) fn new(cells: &'a [Cell], c: usize) -> Run<'a> {
+        Run { cells, step: 0, count: 1, c, affine: [&[]; 3], relu: false }
+    }
 }
 
 simd_fn! {
@@ -78,7 +85,7 @@ unsafe fn channels<V: Vector, const HOW: u8, const PART: bool>(
         let mut affine = [V::zero(); 3];
         if norm {
             for i in 0..3 {
-                affine[i] = load::<V, PART>(run.affine[i].wrapping_add(j), n);
+                affine[i] = load::<V, PART>(run.affine[i].as_ptr().wrapping_add(j), n);
             }
         }
         for _ in 0..run.count {
@@ -132,6 +139,55 @@ unsafe fn value<V: Vector, const HOW: u8, const PART: bool>(
 unsafe fn load<V: Vector, const PART: bool>(from: *const f32, n: usize) -> V {
     // SAFETY: the caller's promise.
     unsafe { if PART { V::load_first(from, n) } else { V::load(from) } }
+}
+
+simd_fn! {
+    /// The gradient of windows that share no cell: each cell gets `dy` where it won, else 0.
+    ///
+    /// # Safety
+    /// As of [`maxima`], where `dx` is what is written and `dy` and `positions` are read.
+    pub(super) unsafe fn winners<V>(run: &Run<'_>, dy: *const f32, positions: *const u8, dx: *mut f32) {
+        let mut j = 0;
+        while j < run.c {
+            let (dy, positions, dx) = (dy.wrapping_add(j), positions.wrapping_add(j), dx.wrapping_add(j));
+            // SAFETY: the caller's promise; see above.
+            unsafe {
+                match <&[Cell; 4]>::try_from(run.cells) {
+                    Ok(four) => cells::<V>(run, four, run.c - j, dy, positions, dx),
+                    Err(_) => cells::<V>(run, run.cells, run.c - j, dy, positions, dx),
+                }
+            }
+            j += V::LANES;
+        }
+    }
+}
+
+/// The first of `n` channels, as many as a vector has.
+///
+/// # Safety
+/// As of [`winners`].
+#[inline(always)]
+unsafe fn cells<V: Vector>(
+    run: &Run<'_>,
+    cells: &[Cell],
+    n: usize,
+    mut dy: *const f32,
+    mut positions: *const u8,
+    mut dx: *mut f32,
+) {
+    for _ in 0..run.count {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let value = V::load_first(dy, n);
+            for i in 0..cells.len() {
+                let (offset, code) = cells[i];
+                let won = V::bytes_equal(positions, n, code);
+                V::select(won, value, V::zero()).store_first(dx.wrapping_add(offset), n);
+            }
+        }
+        (dy, positions, dx) =
+            (dy.wrapping_add(run.c), positions.wrapping_add(run.c), dx.wrapping_add(run.step));
+    }
 }
 
 /// What a row of the input gets: the rows of windows over it, as the offset of the first in `dy` and the number of its

@@ -1,5 +1,8 @@
 //! The shape of a pooling.
 
+use super::max_vector::Cell;
+use super::windows::{coordinates, pixel};
+
 /// A pooling in one, two or three dimensions; axes that are missing come first and have size 1.
 ///
 /// The window of output `o` covers inputs `o * stride - padding + k * dilation`, `0 <= k < kernel`; those outside
@@ -38,6 +41,12 @@ impl PoolProblem {
     /// Elements of the output.
     pub fn dst_len(&self) -> usize {
         self.n * self.output.iter().product::<usize>() * self.c
+    }
+
+    /// The cells of a window inside the map, at most 256 and no dilation: offsets from its first, and numbers.
+    pub(crate) fn window_cells(&self) -> Vec<Cell> {
+        let offset = |cell| pixel(self.input, 0, coordinates(self.kernel, cell).1) * self.c;
+        (0..self.window()).map(|cell| (offset(cell), cell as u8)).collect()
     }
 
     /// Whether windows lie side by side, inside the map: each input pixel is in one window at most.
