@@ -40,7 +40,7 @@ pub(super) fn accepts_grad_input(p: &ConvProblem, _: Isa) -> bool {
 }
 
 /// Two axes, one group, and taps that are neighbours along a line.
-fn flat(p: &ConvProblem) -> bool {
+pub(super) fn flat(p: &ConvProblem) -> bool {
     let depth = p.kernel[0] == 1 && p.stride[0] == 1 && p.padding[0] == 0 && p.input[0] == p.output[0];
     depth && p.groups == 1 && p.dilation[2] == 1
 }
@@ -168,6 +168,11 @@ impl Lines {
         };
         let bare = (1..3).all(|axis| p.padding[axis] == 0 && reach(axis) < p.input[axis]);
         Lines { len: if bare { p.input[2] } else { reach(2) + 1 } * p.ic, bare }
+    }
+
+    /// Whether the lines are the map's own.
+    pub(super) fn bare(&self) -> bool {
+        self.bare
     }
 
     /// Lines for so many rows of the output.

@@ -8,13 +8,13 @@
 mod bias;
 mod depthwise;
 mod direct;
-mod direct_grad_weight;
+mod grad_weight;
 mod matrix_forward;
 mod matrix_grad_input;
-mod matrix_grad_weight;
 mod pointwise;
 mod problem;
 mod reference;
+mod spread;
 mod views;
 mod winograd;
 
@@ -49,10 +49,11 @@ static FORWARD: [Implementation<ForwardFn>; 6] = [
     },
 ];
 
-static GRAD_INPUT: [Implementation<GradInputFn>; 6] = [
+static GRAD_INPUT: [Implementation<GradInputFn>; 7] = [
     Implementation { name: "depthwise", accepts: depthwise::accepts, run: depthwise::grad_input },
     Implementation { name: "winograd", accepts: winograd::accepts, run: winograd::grad_input },
     Implementation { name: "pointwise", accepts: pointwise::accepts_grad_input, run: pointwise::grad_input },
+    Implementation { name: "spread", accepts: spread::accepts, run: spread::grad_input },
     Implementation { name: "direct", accepts: direct::accepts_grad_input, run: direct::grad_input },
     Implementation { name: "matrix", accepts: |_, _| true, run: matrix_grad_input::grad_input },
     Implementation {
@@ -62,11 +63,10 @@ static GRAD_INPUT: [Implementation<GradInputFn>; 6] = [
     },
 ];
 
-static GRAD_WEIGHT: [Implementation<GradWeightFn>; 5] = [
+static GRAD_WEIGHT: [Implementation<GradWeightFn>; 4] = [
     Implementation { name: "depthwise", accepts: depthwise::accepts, run: depthwise::grad_weight },
     Implementation { name: "winograd", accepts: winograd::accepts, run: winograd::grad_weight },
-    Implementation { name: "direct", accepts: direct::accepts, run: direct_grad_weight::grad_weight },
-    Implementation { name: "matrix", accepts: |_, _| true, run: matrix_grad_weight::grad_weight },
+    Implementation { name: "lines", accepts: |_, _| true, run: grad_weight::grad_weight },
     Implementation {
         name: "reference",
         accepts: |_, _| true,

@@ -40,6 +40,11 @@ impl Vector for F32x8 {
         Self(unsafe { _mm256_maskload_ps(from, first(n)) })
     }
     #[inline(always)]
+    unsafe fn load_between(from: *const f32, low: usize, high: usize) -> Self {
+        // SAFETY: as above; other lanes are not touched.
+        Self(unsafe { _mm256_maskload_ps(from, _mm256_andnot_si256(first(low), first(high))) })
+    }
+    #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: as above.
         unsafe { _mm256_storeu_ps(to, self.0) }

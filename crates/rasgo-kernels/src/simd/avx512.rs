@@ -37,6 +37,11 @@ impl Vector for F32x16 {
         Self(unsafe { _mm512_maskz_loadu_ps(first(n), from) })
     }
     #[inline(always)]
+    unsafe fn load_between(from: *const f32, low: usize, high: usize) -> Self {
+        // SAFETY: as above; other lanes are not touched.
+        Self(unsafe { _mm512_maskz_loadu_ps(first(high) & !first(low), from) })
+    }
+    #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: as above.
         unsafe { _mm512_storeu_ps(to, self.0) }

@@ -35,6 +35,12 @@ pub(crate) trait Vector: Copy {
     /// So many elements are readable.
     unsafe fn load_first(from: *const f32, n: usize) -> Self;
 
+    /// Lanes `low..high` from `from + low` on, and zeros.
+    ///
+    /// # Safety
+    /// These elements are readable; `high` is at most `LANES`.
+    unsafe fn load_between(from: *const f32, low: usize, high: usize) -> Self;
+
     /// # Safety
     /// `LANES` elements are writable.
     unsafe fn store(self, to: *mut f32);
@@ -80,6 +86,31 @@ pub(crate) trait Vector: Copy {
 
     /// Asks for the line of that address, which may be any.
     fn prefetch(at: *const f32);
+}
+
+/// The lanes of a level's vectors.
+pub(crate) fn lanes(isa: crate::Isa) -> usize {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        crate::Isa::Avx512 => avx512::F32x16::LANES,
+        #[cfg(target_arch = "x86_64")]
+        crate::Isa::Avx2 => avx2::F32x8::LANES,
+        _ => portable::F32x4::LANES,
+    }
+}
+
+/// Asks for the lines of so many elements, which may lie anywhere.
+pub(crate) fn prefetch(from: *const f32, len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for at in (0..len).step_by(16) {
+        // SAFETY: a prefetch may point anywhere.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(at).cast());
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (from, len);
 }
 
 /// Defines a function of a kernel, generic over its [`Vector`], for every instruction set; the level comes first.

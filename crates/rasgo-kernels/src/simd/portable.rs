@@ -30,6 +30,15 @@ impl Vector for F32x4 {
         Self(x)
     }
     #[inline(always)]
+    unsafe fn load_between(from: *const f32, low: usize, high: usize) -> Self {
+        let mut x = [0.0; 4];
+        for (i, x) in x.iter_mut().enumerate().take(high).skip(low) {
+            // SAFETY: the caller promises these elements.
+            *x = unsafe { *from.wrapping_add(i) };
+        }
+        Self(x)
+    }
+    #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: the caller promises four elements.
         unsafe { to.cast::<[f32; 4]>().write(self.0) }
