@@ -1,10 +1,13 @@
-//! Convolution of few channels without a matrix of patches: forward, and the gradient to the input at stride 1.
+//! Convolution without a matrix of patches: forward, and the gradient to the input.
 //!
 //! In a channels-last map the pixels under one line of the kernel are contiguous: `kw * ic` elements. So for a tile of
 //! neighbouring output pixels, `stride * ic` elements apart,
 //! `dst[pixels, oc] = sum over kh of line[pixels, kw * ic] * weight[kh][kw * ic, oc]`, read from the map as it is. The sum
 //! stays in registers over all lines of the kernel. Where there is padding, a task first copies the lines that it reads,
 //! with their zeros, into scratch.
+//!
+//! The gradient to the input is, for each phase of the stride, a convolution of `dy` with those taps that meet the
+//! phase, mirrored; its pixels lie the stride apart.
 
 use std::ops::Range;
 
@@ -15,28 +18,37 @@ use crate::gemm::transposed::pack_transposed;
 use crate::threads::{Scratch, SharedMut, parallel_chunks, parallel_scratch};
 use crate::{Buffer, Isa};
 
-/// The longest sum for which it is the better way: the weights of a panel stay in the first-level cache.
-const K: usize = 512;
+/// The longest sum: the weights of a panel stay in the second-level cache.
+const K: usize = 8192;
 /// Multiplications of a task, about.
 const TASK: usize = 1 << 18;
 
 /// The shortest line of the kernel that is worth a loop of its own.
 const LINE: usize = 5;
 
-/// Whether forward and the gradient to the weight go this way.
-pub(super) fn accepts(p: &ConvProblem, _: Isa) -> bool {
-    flat(p) && !p.is_pointwise() && p.ic * p.taps() <= K && p.ic * p.kernel[2] >= LINE
+/// Whether forward goes this way.
+pub(super) fn accepts(p: &ConvProblem, isa: Isa) -> bool {
+    flat(p) && !p.is_pointwise() && suits(p, isa)
 }
 
-/// The gradient to the input is a convolution of this kind only at stride 1.
-pub(super) fn accepts_grad_input(p: &ConvProblem, _: Isa) -> bool {
-    let inside = (1..3).all(|axis| p.padding[axis] < p.kernel[axis]);
+/// Whether the gradient to the input goes this way.
+pub(super) fn accepts_grad_input(p: &ConvProblem, isa: Isa) -> bool {
+    let undilated = (1..3).all(|axis| p.stride[axis] == 1 || p.dilation[axis] == 1);
     flat(p)
         && !p.is_pointwise()
-        && p.stride == [1; 3]
-        && inside
-        && p.oc * p.taps() <= K
-        && p.oc * p.kernel[2] >= LINE
+        && undilated
+        && phases(p).all(|phase| phase.is_none_or(|(_, mirrored)| suits(&mirrored, isa)))
+}
+
+/// Whether sums and lines are neither too long nor too short, and the rows of a tile, if they are a page apart, not more
+/// than one set of the first-level cache has room for.
+fn suits(p: &ConvProblem, isa: Isa) -> bool {
+    let (k, row) = (p.ic * p.taps(), p.ic * p.stride[2]);
+    // A phase without taps only writes.
+    k == 0
+        || k <= K
+            && p.ic * p.kernel[2] >= LINE
+            && (!row.is_multiple_of(1024) || Kernels::of(isa).height() <= 8)
 }
 
 /// Two axes, one group, and taps that are neighbours along a line.
@@ -56,7 +68,8 @@ pub(super) fn forward(
     isa: Isa,
 ) {
     let panels = Panels::of(p, weight, packed, isa);
-    run(p, Kernels::narrow(isa, p.oc), panels.values(), src, bias, relu, dst);
+    let kernels = Kernels::narrow(isa, p.oc);
+    run(p, kernels, panels.values(), src, bias, relu, dst, Place::whole(p));
 }
 
 /// The weights of a forward in panels, which were arranged before or are now.
@@ -96,7 +109,64 @@ pub(super) fn pack(p: &ConvProblem, weight: &[f32], isa: Isa) -> PackedWeight {
     PackedWeight::arranged(weight_shape(p), isa, panels)
 }
 
-/// The convolution of `dy` with the mirrored filters, in which the channels have changed places.
+/// Where an output of a convolution goes: its first pixel, and the distances of images, lines and pixels.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    first: usize,
+    image: usize,
+    line: usize,
+    pixel: usize,
+}
+
+impl Place {
+    /// One pixel after the other.
+    fn whole(p: &ConvProblem) -> Place {
+        let [_, oh, ow] = p.output;
+        Place { first: 0, image: oh * ow * p.oc, line: ow * p.oc, pixel: p.oc }
+    }
+}
+
+/// The taps along an axis that meet a phase, and the padding of the mirrored convolution with them, if it has one.
+fn phase(p: &ConvProblem, axis: usize, phase: usize) -> Option<(Vec<usize>, usize)> {
+    let (stride, kernel, padding) = (p.stride[axis], p.kernel[axis], p.padding[axis]);
+    if stride == 1 {
+        let padding = ((kernel - 1) * p.dilation[axis]).checked_sub(padding)?;
+        return Some(((0..kernel).rev().collect(), padding));
+    }
+    // Input `stride * j + phase` is met by tap `first + stride * t` of output `j + base - t`.
+    let (first, base) = ((phase + padding) % stride, (phase + padding) / stride);
+    let taps: Vec<_> = (first..kernel).step_by(stride).rev().collect();
+    let padding = if taps.is_empty() { 0 } else { (taps.len() - 1).checked_sub(base)? };
+    Some((taps, padding))
+}
+
+/// A phase of the gradient to the input: the taps of both axes.
+struct Phase {
+    at: [usize; 2],
+    taps: [Vec<usize>; 2],
+}
+
+/// The phases and their convolutions of `dy`; `None` for one that would need a negative padding.
+fn phases(p: &ConvProblem) -> impl Iterator<Item = Option<(Phase, ConvProblem)>> {
+    let [_, sh, sw] = p.stride;
+    (0..sh * sw).map(move |i| {
+        let at = [i / sw, i % sw];
+        let ((h, above), (w, left)) = (phase(p, 1, at[0])?, phase(p, 2, at[1])?);
+        let count = |axis: usize| p.input[axis].saturating_sub(at[axis - 1]).div_ceil(p.stride[axis]);
+        let mirrored = ConvProblem {
+            ic: p.oc,
+            oc: p.ic,
+            input: p.output,
+            output: [p.input[0], count(1), count(2)],
+            kernel: [1, h.len(), w.len()],
+            stride: [1; 3],
+            padding: [0, above, left],
+            ..*p
+        };
+        Some((Phase { at, taps: [h, w] }, mirrored))
+    })
+}
+
 pub(super) fn grad_input(
     p: &ConvProblem,
     dy: &[f32],
@@ -105,24 +175,31 @@ pub(super) fn grad_input(
     dx: &mut [f32],
     isa: Isa,
 ) {
-    let padding = std::array::from_fn(|axis| (p.kernel[axis] - 1) * p.dilation[axis] - p.padding[axis]);
-    let mirrored = ConvProblem { ic: p.oc, oc: p.ic, input: p.output, output: p.input, padding, ..*p };
-    let kernels = Kernels::narrow(isa, mirrored.oc);
-    let taps = p.taps();
-    let panels = arrange(kernels, p.ic, p.oc * taps, |outputs, width, to| {
-        for oc in 0..p.oc {
-            for tap in 0..taps {
-                for (j, ic) in outputs.clone().enumerate() {
-                    // SAFETY: row `(tap, oc)` of the panel, of which the columns are inputs.
-                    unsafe {
-                        *to.add((tap * p.oc + oc) * width + j) =
-                            weight[(oc * p.ic + ic) * taps + taps - 1 - tap]
-                    };
+    let kernels = Kernels::narrow(isa, p.ic);
+    let (taps, kw, [_, ih, iw]) = (p.taps(), p.kernel[2], p.input);
+    for (phase, mirrored) in phases(p).flatten() {
+        let [h, w] = &phase.taps;
+        let [first_line, first_pixel] = phase.at;
+        let panels = arrange(kernels, p.ic, p.oc * mirrored.taps(), |inputs, width, to| {
+            let mut row = to;
+            for tap in h.iter().flat_map(|kh| w.iter().map(move |kw_at| kh * kw + kw_at)) {
+                for filter in weight.chunks_exact(p.ic * taps) {
+                    for (j, ic) in inputs.clone().enumerate() {
+                        // SAFETY: row `(tap, oc)` of the panel, of which the columns are inputs.
+                        unsafe { *row.add(j) = filter[ic * taps + tap] };
+                    }
+                    row = row.wrapping_add(width);
                 }
             }
-        }
-    });
-    run(&mirrored, kernels, panels.as_slice(), dy, bias, false, dx);
+        });
+        let place = Place {
+            first: (first_line * iw + first_pixel) * p.ic,
+            image: ih * iw * p.ic,
+            line: p.stride[1] * iw * p.ic,
+            pixel: p.stride[2] * p.ic,
+        };
+        run(&mirrored, kernels, panels.as_slice(), dy, bias, false, dx, place);
+    }
 }
 
 /// The columns of each panel, as wide as a micro-kernel; the last perhaps of one vector.
@@ -164,7 +241,7 @@ pub(super) struct Lines {
 impl Lines {
     pub(super) fn of(p: &ConvProblem) -> Lines {
         let reach = |axis: usize| {
-            (p.output[axis].max(1) - 1) * p.stride[axis] + (p.kernel[axis] - 1) * p.dilation[axis]
+            (p.output[axis].max(1) - 1) * p.stride[axis] + (p.kernel[axis].max(1) - 1) * p.dilation[axis]
         };
         let bare = (1..3).all(|axis| p.padding[axis] == 0 && reach(axis) < p.input[axis]);
         Lines { len: if bare { p.input[2] } else { reach(2) + 1 } * p.ic, bare }
@@ -177,7 +254,7 @@ impl Lines {
 
     /// Lines for so many rows of the output.
     pub(super) fn count(p: &ConvProblem, rows: usize) -> usize {
-        (rows.max(1) - 1) * p.stride[1] + (p.kernel[1] - 1) * p.dilation[1] + 1
+        (rows.max(1) - 1) * p.stride[1] + (p.kernel[1].max(1) - 1) * p.dilation[1] + 1
     }
 
     /// Elements of scratch for so many rows of the output.
@@ -224,10 +301,11 @@ fn run(
     bias: Option<&[f32]>,
     relu: bool,
     dst: &mut [f32],
+    place: Place,
 ) {
     let [_, oh, ow] = p.output;
     let images = p.n * p.output[0];
-    if dst.is_empty() {
+    if images * oh * ow == 0 {
         return;
     }
     let row_work = ow * p.oc * p.ic * p.taps();
@@ -244,6 +322,7 @@ fn run(
         let k = p.kernel[2] * p.ic;
         for (row, h) in rows.enumerate() {
             let line = from.wrapping_add(row * p.stride[1] * lines.len);
+            let to = dst.as_ptr().wrapping_add(place.first + image * place.image + h * place.line);
             for (panel, (outputs, width)) in panels(kernels, p.oc).enumerate() {
                 let columns = outputs.len();
                 let tall = even(ow, kernels.height_of(columns));
@@ -255,8 +334,8 @@ fn run(
                         a_step: 1,
                         b: weight[panel * p.ic * p.taps() * kernels.width()..].as_ptr(),
                         b_step: width,
-                        dst: dst.as_ptr().wrapping_add(((image * oh + h) * ow + w) * p.oc + outputs.start),
-                        dst_row: p.oc,
+                        dst: to.wrapping_add(w * place.pixel + outputs.start),
+                        dst_row: place.pixel,
                         reps: p.kernel[1],
                         a_rep: p.dilation[1] * lines.len,
                         b_rep: k * width,
@@ -267,7 +346,7 @@ fn run(
                     };
                     // SAFETY: the lines hold the pixels of these rows, the panel `k` rows for each line of the kernel;
                     // this task alone writes these rows of the image.
-                    unsafe { kernels.get(tall.min(ow - w), columns)(&tile) };
+                    unsafe { kernels.multiply(tall.min(ow - w), columns, &tile) };
                 }
             }
         }

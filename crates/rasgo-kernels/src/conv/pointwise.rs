@@ -14,7 +14,7 @@ use crate::threads::{SharedMut, parallel};
 /// Elements of the left side of a task, about.
 const BLOCK: usize = 32 << 10;
 /// The longest rows: of longer ones too few stay in the first-level cache beside the panel.
-const K: usize = 1024;
+const K: usize = 8192;
 
 /// Whether rows of `k` elements are read as they lie. Rows a page apart fall into the same sets of the first-level cache,
 /// which has room for eight of them.
@@ -100,7 +100,7 @@ fn run(
                     ..Tile::PLAIN
                 };
                 // SAFETY: the source holds these rows, the panel `k` rows of its width; this task alone writes them.
-                unsafe { kernels.get(tall.min(rows.end - row), outputs.len())(&tile) };
+                unsafe { kernels.multiply(tall.min(rows.end - row), outputs.len(), &tile) };
             }
         }
     });

@@ -8,6 +8,9 @@
 use crate::Isa;
 use crate::simd::Vector;
 
+/// The most steps that are summed in one go. It decides the order of sums, so it is a constant.
+const STEPS: usize = 288;
+
 /// One tile's work: `reps` products of `k` steps each, added up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tile {
@@ -113,6 +116,38 @@ impl Kernels {
     pub(crate) fn get(&self, rows: usize, columns: usize) -> Kernel {
         let widths = if columns.is_multiple_of(self.lanes) { &self.whole } else { &self.part };
         widths[usize::from(columns > self.lanes)][rows - 1]
+    }
+
+    /// Makes a tile of so many rows, of which at most [`STEPS`] steps are summed at a time: rounding grows with the length
+    /// of a sum, and less with that of a sum of sums.
+    ///
+    /// # Safety
+    /// As of [`Kernel`], with the columns of the tile.
+    pub(crate) unsafe fn multiply(&self, rows: usize, columns: usize, tile: &Tile) {
+        let kernel = self.get(rows, columns);
+        if tile.k * tile.reps <= STEPS {
+            // SAFETY: the caller's promise.
+            return unsafe { kernel(tile) };
+        }
+        let pieces = tile.k.div_ceil(STEPS);
+        let (k, reps) = (tile.k.div_ceil(pieces), (STEPS / tile.k).max(1));
+        for rep in (0..tile.reps).step_by(reps) {
+            for step in (0..tile.k).step_by(k) {
+                let last = rep + reps >= tile.reps && step + k >= tile.k;
+                let part = Tile {
+                    k: k.min(tile.k - step),
+                    reps: reps.min(tile.reps - rep),
+                    a: tile.a.wrapping_add(rep * tile.a_rep + step * tile.a_step),
+                    b: tile.b.wrapping_add(rep * tile.b_rep + step * tile.b_step),
+                    accumulate: tile.accumulate || rep + step > 0,
+                    bias: if last { tile.bias } else { std::ptr::null() },
+                    relu: last && tile.relu,
+                    ..*tile
+                };
+                // SAFETY: a part of the tile's steps.
+                unsafe { kernel(&part) };
+            }
+        }
     }
 
     /// The height of tiles of the most columns, all the same but the last, that cuts `rows` into the fewest.
