@@ -13,7 +13,7 @@ use crate::gemm::packed::{Form, PackedWeight, WeightShape};
 use crate::gemm::strided::{Kernels, Tile, even};
 use crate::gemm::transposed::pack_transposed;
 use crate::threads::{Scratch, SharedMut, parallel_chunks, parallel_scratch};
-use crate::{Buffer, Isa};
+use crate::{Buffer, Epilogue, Isa};
 
 /// The longest sum for which it is the better way: the weights of a panel stay in the first-level cache.
 const K: usize = 512;
@@ -50,13 +50,12 @@ pub(super) fn forward(
     src: &[f32],
     weight: &[f32],
     packed: Option<&PackedWeight>,
-    bias: Option<&[f32]>,
-    relu: bool,
+    epilogue: Epilogue<'_, f32>,
     dst: &mut [f32],
     isa: Isa,
 ) {
     let panels = Panels::of(p, weight, packed, isa);
-    run(p, Kernels::narrow(isa, p.oc), panels.values(), src, bias, relu, dst);
+    run(p, Kernels::narrow(isa, p.oc), panels.values(), src, epilogue, dst);
 }
 
 /// The weights of a forward in panels, which were arranged before or are now.
@@ -122,7 +121,7 @@ pub(super) fn grad_input(
             }
         }
     });
-    run(&mirrored, kernels, panels.as_slice(), dy, bias, false, dx);
+    run(&mirrored, kernels, panels.as_slice(), dy, Epilogue::bias(bias), dx);
 }
 
 /// The columns of each panel, as wide as a micro-kernel; the last perhaps of one vector.
@@ -216,8 +215,7 @@ fn run(
     kernels: &Kernels,
     weight: &[f32],
     src: &[f32],
-    bias: Option<&[f32]>,
-    relu: bool,
+    epilogue: Epilogue<'_, f32>,
     dst: &mut [f32],
 ) {
     let [_, oh, ow] = p.output;
@@ -243,6 +241,7 @@ fn run(
                 let columns = outputs.len();
                 let tall = even(ow, kernels.height_of(columns));
                 for w in (0..ow).step_by(tall) {
+                    let to = ((image * oh + h) * ow + w) * p.oc + outputs.start;
                     let tile = Tile {
                         k,
                         a: line.wrapping_add(w * p.stride[2] * p.ic),
@@ -250,14 +249,13 @@ fn run(
                         a_step: 1,
                         b: weight[panel * p.ic * p.taps() * kernels.width()..].as_ptr(),
                         b_step: width,
-                        dst: dst.as_ptr().wrapping_add(((image * oh + h) * ow + w) * p.oc + outputs.start),
+                        dst: dst.as_ptr().wrapping_add(to),
                         dst_row: p.oc,
                         reps: p.kernel[1],
                         a_rep: p.dilation[1] * lines.len,
                         b_rep: k * width,
                         cols: columns,
-                        bias: bias.map_or(std::ptr::null(), |bias| bias[outputs.start..].as_ptr()),
-                        relu,
+                        finish: epilogue.from(outputs.start, to),
                         ..Tile::PLAIN
                     };
                     // SAFETY: the lines hold the pixels of these rows, the panel `k` rows for each line of the kernel;

@@ -6,6 +6,7 @@
 //! sides lie a fixed distance apart, may be added up in one call: the lines of a convolution's kernel, or of a map.
 
 use crate::Isa;
+use crate::epilogue::Finish;
 use crate::simd::Vector;
 
 /// One tile's work: `reps` products of `k` steps each, added up.
@@ -27,14 +28,12 @@ pub(crate) struct Tile {
     pub(crate) reps: usize,
     pub(crate) a_rep: usize,
     pub(crate) b_rep: usize,
-    /// Columns of `dst` and the bias, where they are not whole vectors: those past them are neither read nor written.
+    /// Columns of `dst` and what is added, where they are not whole vectors: those past them are neither read nor written.
     pub(crate) cols: usize,
     /// Whether `b` has no more columns either.
     pub(crate) b_ends: bool,
-    /// Added at the end, one a column; null for none.
-    pub(crate) bias: *const f32,
-    /// Negative results become 0 (a NaN stays).
-    pub(crate) relu: bool,
+    /// What becomes of the sums.
+    pub(crate) finish: Finish,
 }
 
 impl Tile {
@@ -54,8 +53,7 @@ impl Tile {
         b_rep: 0,
         cols: usize::MAX,
         b_ends: false,
-        bias: std::ptr::null(),
-        relu: false,
+        finish: Finish::NONE,
     };
 }
 
@@ -63,7 +61,7 @@ impl Tile {
 ///
 /// # Safety
 /// The CPU has the kernel's instruction set; `a` and `b` are readable for the height, the width and `k` steps, `dst` is
-/// writable there, and no one else uses it.
+/// writable there, and no one else uses it; what the finish adds is readable there.
 pub(crate) type Kernel = unsafe fn(&Tile);
 
 /// The micro-kernels of one instruction set.
@@ -132,27 +130,21 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const PART: bool>(ti
     let acc = unsafe {
         if PART && tile.b_ends { sums::<V, MR, NV, true>(tile) } else { sums::<V, MR, NV, false>(tile) }
     };
-    let with_bias = !tile.bias.is_null();
     for v in 0..NV {
+        let left = tile.cols.saturating_sub(v * V::LANES);
         // SAFETY: the caller promises the columns of the bias.
-        let bias = if with_bias { unsafe { load::<V, PART>(tile.bias, v, tile.cols) } } else { V::zero() };
+        let bias = unsafe { tile.finish.bias::<V, PART>(v, tile.cols) };
         for r in 0..MR {
-            let to = tile.dst.wrapping_add(r * tile.dst_row);
+            let at = r * tile.dst_row + v * V::LANES;
+            let to = tile.dst.wrapping_add(at);
             let mut x = acc[r][v];
-            if tile.accumulate {
-                // SAFETY: the caller promises the rows of the destination.
-                x = unsafe { load::<V, PART>(to, v, tile.cols) }.add(x);
-            }
-            if with_bias {
-                x = x.add(bias);
-            }
-            if tile.relu {
-                x = x.relu();
-            }
-            let to = to.wrapping_add(v * V::LANES);
-            // SAFETY: as above.
+            // SAFETY: the caller promises the rows of the destination, and of what is added to them.
             unsafe {
-                if PART { x.store_first(to, tile.cols.saturating_sub(v * V::LANES)) } else { x.store(to) }
+                if tile.accumulate {
+                    x = if PART { V::load_first(to, left) } else { V::load(to) }.add(x);
+                }
+                x = tile.finish.apply::<V, PART>(x, bias, at, left);
+                if PART { x.store_first(to, left) } else { x.store(to) }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Convolutions.
 
-use rasgo_core::ops::{ConvOptions, PadMode};
+use rasgo_core::ops::{Activation, ConvOptions, PadMode};
 use rasgo_core::{Result, Shape, Tensor};
 use rasgo_derive::Module;
 
@@ -197,7 +197,7 @@ impl<const D: usize> Conv<D> {
             stride: self.stride.on_three_axes(1),
             dilation: self.dilation.on_three_axes(1),
             groups: self.shape.groups,
-            relu,
+            activation: if relu { Activation::Relu } else { Activation::None },
             ..ConvOptions::default()
         };
         match self.padding {

@@ -23,7 +23,7 @@ mod tiles;
 
 use super::ConvProblem;
 use crate::gemm::packed::{Form, PackedWeight, WeightShape};
-use crate::{Isa, settings};
+use crate::{Epilogue, Isa, settings};
 use filter::Filters;
 use kind::Kind;
 use tiles::Maps;
@@ -58,14 +58,13 @@ pub(super) fn forward(
     src: &[f32],
     weight: &[f32],
     packed: Option<&PackedWeight>,
-    bias: Option<&[f32]>,
-    relu: bool,
+    epilogue: Epilogue<'_, f32>,
     dst: &mut [f32],
     isa: Isa,
 ) {
     let filters = Filters { weight, oc: p.oc, ic: p.ic, mirrored: false };
     let transformed = packed.filter(|packed| packed.fits(weight_shape(p), isa)).map(|packed| packed.group(0));
-    product::run(isa, p, maps(p), filters, transformed, src, bias, relu, dst);
+    product::run(isa, p, maps(p), filters, transformed, src, epilogue, dst);
 }
 
 fn weight_shape(p: &ConvProblem) -> WeightShape {
@@ -101,7 +100,7 @@ pub(super) fn grad_input(
         ..*p
     };
     let filters = Filters { weight, oc: p.oc, ic: p.ic, mirrored: true };
-    product::run(isa, &mirrored, maps(&mirrored), filters, None, dy, bias, false, dx);
+    product::run(isa, &mirrored, maps(&mirrored), filters, None, dy, Epilogue::bias(bias), dx);
 }
 
 pub(super) fn grad_weight(p: &ConvProblem, src: &[f32], dy: &[f32], dw: &mut [f32], isa: Isa) {

@@ -14,10 +14,10 @@ use std::ops::Range;
 use super::ConvProblem;
 use super::filter::{self, Filters, INPUTS, TAPS};
 use super::kind::Kind;
-use super::tiles::{Finish, Maps, Planes, odd_lines};
+use super::tiles::{Maps, Planes, odd_lines};
 use crate::gemm::strided::{Kernels, Tile};
 use crate::threads::{Scratch, SharedMut, parallel, parallel_scratch};
-use crate::{Buffer, Isa};
+use crate::{Buffer, Epilogue, Isa};
 
 /// Elements of the planes that a task works on, about: three quarters of a second-level cache of 512 KiB.
 const BLOCK: usize = 96 << 10;
@@ -100,8 +100,7 @@ struct Product<'a> {
     maps: Maps,
     filters: Filters<'a>,
     panels: Vec<Panel>,
-    bias: Option<&'a [f32]>,
-    relu: bool,
+    epilogue: Epilogue<'a, f32>,
     src: &'a [f32],
     zeros: Buffer,
     dst: SharedMut<'a, f32>,
@@ -115,14 +114,13 @@ pub(super) fn run(
     filters: Filters<'_>,
     transformed: Option<&[f32]>,
     src: &[f32],
-    bias: Option<&[f32]>,
-    relu: bool,
+    epilogue: Epilogue<'_, f32>,
     dst: &mut [f32],
 ) {
     let (kind, kernels) = (Kind::of(p), Kernels::of(isa));
     let (panels, zeros) = (panels(kernels, filters.outputs()), Buffer::zeroed::<f32>(filters.inputs()));
     let dst = SharedMut::new(dst);
-    let product = Product { isa, kind, kernels, maps, filters, panels, bias, relu, src, zeros, dst };
+    let product = Product { isa, kind, kernels, maps, filters, panels, epilogue, src, zeros, dst };
     let each = kind.planes * (odd_lines(filters.inputs()) + kernels.width());
     let block = product.whole_tiles(BLOCK / each);
     if is_large(kind, filters) || maps.tiles().div_ceil(block) < FEW {
@@ -301,8 +299,7 @@ impl Product<'_> {
     /// # Safety
     /// The products hold the tiles, and nobody else writes these channels of them.
     unsafe fn finish(&self, panels: &[Panel], tiles: Range<usize>, products: &[f32], m: Planes) {
-        let bias = self.bias.map_or(std::ptr::null(), |bias| bias.as_ptr());
-        let finish = Finish { bias, relu: self.relu };
+        let finish = self.epilogue.from(0, 0);
         for (panel, products) in panels.iter().zip(products.chunks(m.len(self.kind.planes))) {
             let (ch, outputs, tiles) = (self.filters.outputs(), panel.outputs.clone(), tiles.clone());
             let (from, dst) = (products.as_ptr(), self.dst.as_ptr());
