@@ -127,12 +127,11 @@ impl Finish {
     /// The bias has these columns.
     #[inline(always)]
     pub(crate) unsafe fn bias<V: Vector, const PART: bool>(&self, v: usize, cols: usize) -> V {
-        // SAFETY: the caller's promise.
         if self.bias.is_null() {
-            V::zero()
-        } else {
-            unsafe { load::<V, PART>(self.bias, v * V::LANES, cols) }
+            return V::zero();
         }
+        // SAFETY: the caller's promise.
+        unsafe { load::<V, PART>(self.bias, v * V::LANES, cols) }
     }
 
     /// What is stored of a vector of sums, for the vector of the destination that begins `at` elements after its first.
