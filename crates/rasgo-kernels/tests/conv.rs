@@ -99,6 +99,10 @@ fn table() -> Vec<ConvProblem> {
         problem([2, 200, 210, 1], [1, 5, 6], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
         problem([3, 290, 150, 1], [1, 23, 25], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
         problem([9, 130, 150, 1], [1, 7, 6], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
+        // … one, two and three tiles, of which several planes are multiplied at once.
+        problem([1, 135, 40, 1], [1, 4, 3], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
+        problem([2, 24, 50, 1], [1, 4, 4], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
+        problem([3, 140, 16, 1], [1, 4, 4], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
     ]
 }
 
@@ -351,8 +355,11 @@ fn winograd_has_the_stated_error() {
 
 #[test]
 fn filters_transformed_before_give_the_same_bits() {
-    for size in [[1, 8, 9], [1, 60, 50], [1, 2, 2]] {
-        let p = problem([2, 40, 36, 1], size, [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]);
+    // The last filters are so many that they are arranged, and transformed in each call.
+    for ([ic, oc], size) in
+        [([40, 36], [1, 8, 9]), ([40, 36], [1, 60, 50]), ([40, 36], [1, 2, 2]), ([205, 215], [1, 4, 5])]
+    {
+        let p = problem([2, ic, oc, 1], size, [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]);
         let mut r = Random(6);
         let (src, weight) = (r.values(p.src_len()), r.values(p.weight_len()));
         let (mut plain, mut with) = (vec![f32::NAN; p.dst_len()], vec![f32::NAN; p.dst_len()]);

@@ -87,7 +87,7 @@ pub fn pack_weight(p: &ConvProblem, weight: &[f32]) -> Option<PackedWeight> {
     p.check();
     let isa = Isa::current();
     match choose(&FORWARD, p, isa).name {
-        "winograd" => winograd::pack(p, weight, isa),
+        "winograd" => Some(winograd::pack(p, weight, isa)),
         "direct" | "pointwise" => Some(direct::pack(p, weight, isa)),
         "matrix" => Some(PackedWeight::new(matrix_forward::weight_shape(p), weight, isa)),
         _ => None,

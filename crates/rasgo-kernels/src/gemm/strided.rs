@@ -28,6 +28,10 @@ pub(crate) struct Tile {
     pub(crate) reps: usize,
     pub(crate) a_rep: usize,
     pub(crate) b_rep: usize,
+    /// Distances of planes, where several are computed at once.
+    pub(crate) a_plane: usize,
+    pub(crate) b_plane: usize,
+    pub(crate) dst_plane: usize,
     /// Columns of `dst` and what is added, where they are not whole vectors: those past them are neither read nor written.
     pub(crate) cols: usize,
     /// Whether `b` has no more columns either.
@@ -51,6 +55,9 @@ impl Tile {
         reps: 1,
         a_rep: 0,
         b_rep: 0,
+        a_plane: 0,
+        b_plane: 0,
+        dst_plane: 0,
         cols: usize::MAX,
         b_ends: false,
         finish: Finish::NONE,
@@ -61,7 +68,8 @@ impl Tile {
 ///
 /// # Safety
 /// The CPU has the kernel's instruction set; `a` and `b` are readable for the height, the width and `k` steps, `dst` is
-/// writable there, and no one else uses it; what the finish adds is readable there.
+/// writable there, and no one else uses it; what the finish adds is readable there. All of that in every plane, if it
+/// computes several.
 pub(crate) type Kernel = unsafe fn(&Tile);
 
 /// The micro-kernels of one instruction set.
@@ -71,6 +79,8 @@ pub(crate) struct Kernels {
     /// By width, of one vector and of two, the kernels of 1, 2, … rows; of whole vectors and of parts.
     whole: [&'static [Kernel]; 2],
     part: [&'static [Kernel]; 2],
+    /// By width, the kernels of 1, 2, 3 rows and several planes; of whole vectors.
+    planes: [[Kernel; 3]; 2],
 }
 
 impl Kernels {
@@ -113,6 +123,22 @@ impl Kernels {
         widths[usize::from(columns > self.lanes)][rows - 1]
     }
 
+    /// How many planes are computed at once of tiles of so many rows: as many as it takes to have eight sums of two vectors,
+    /// the products of which follow each other without waiting.
+    pub(crate) const fn planes(rows: usize) -> usize {
+        match rows {
+            1 => 4,
+            2 | 3 => 2,
+            _ => 1,
+        }
+    }
+
+    /// The kernel of that many rows, three at most, whose tile has [`planes`](Kernels::planes), and columns of one vector or
+    /// two, whole ones. It knows no `reps` and no `finish`.
+    pub(crate) fn get_planes(&self, rows: usize, columns: usize) -> Kernel {
+        self.planes[usize::from(columns > self.lanes)][rows - 1]
+    }
+
     /// The height of tiles of the most columns, all the same but the last, that cuts `rows` into the fewest.
     pub(crate) fn even_height(&self, rows: usize) -> usize {
         even(rows, self.height())
@@ -145,6 +171,42 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const PART: bool>(ti
                 }
                 x = tile.finish.apply::<V, PART>(x, bias, at, left);
                 if PART { x.store_first(to, left) } else { x.store(to) }
+            }
+        }
+    }
+}
+
+/// The products of several planes, each as [`tile`] makes one.
+#[inline(always)]
+unsafe fn planes<V: Vector, const MR: usize, const NV: usize, const NP: usize>(tile: &Tile) {
+    let mut acc = [[[V::zero(); NV]; MR]; NP];
+    let (mut a, mut b) = (tile.a, tile.b);
+    for _ in 0..tile.k {
+        for p in 0..NP {
+            let (a, b) = (a.wrapping_add(p * tile.a_plane), b.wrapping_add(p * tile.b_plane));
+            for v in 0..NV {
+                let b = b.wrapping_add(v * V::LANES);
+                // SAFETY: the caller promises `k` steps of both sides, in every plane.
+                let right = unsafe { V::load(b) };
+                V::prefetch(b.wrapping_add(8 * tile.b_step));
+                for r in 0..MR {
+                    // SAFETY: as above.
+                    let left = V::splat(unsafe { *a.wrapping_add(r * tile.a_row) });
+                    acc[p][r][v] = left.mul_add(right, acc[p][r][v]);
+                }
+            }
+        }
+        (a, b) = (a.wrapping_add(tile.a_step), b.wrapping_add(tile.b_step));
+    }
+    for p in 0..NP {
+        for r in 0..MR {
+            for v in 0..NV {
+                let to = tile.dst.wrapping_add(p * tile.dst_plane + r * tile.dst_row + v * V::LANES);
+                // SAFETY: the caller promises the rows of the destination, in every plane.
+                unsafe {
+                    let sum = acc[p][r][v];
+                    if tile.accumulate { V::load(to).add(sum) } else { sum }.store(to);
+                }
             }
         }
     }
@@ -206,10 +268,23 @@ macro_rules! level {
                 unsafe { super::tile::<V, MR, NV, PART>(tile) }
             }
 
+            $(#[$feature])*
+            unsafe fn planes<const MR: usize, const NV: usize, const NP: usize>(tile: &super::Tile) {
+                // SAFETY: the caller's promise.
+                unsafe { super::planes::<V, MR, NV, NP>(tile) }
+            }
+
+            const PLANES: [usize; 3] =
+                [super::Kernels::planes(1), super::Kernels::planes(2), super::Kernels::planes(3)];
+
             pub(super) static KERNELS: super::Kernels = super::Kernels {
                 lanes: V::LANES,
                 whole: [&[$(kernel::<$one, 1, false>),*], &[$(kernel::<$two, 2, false>),*]],
                 part: [&[$(kernel::<$one, 1, true>),*], &[$(kernel::<$two, 2, true>),*]],
+                planes: [
+                    [planes::<1, 1, { PLANES[0] }>, planes::<2, 1, { PLANES[1] }>, planes::<3, 1, { PLANES[2] }>],
+                    [planes::<1, 2, { PLANES[0] }>, planes::<2, 2, { PLANES[1] }>, planes::<3, 2, { PLANES[2] }>],
+                ],
             };
         }
     };

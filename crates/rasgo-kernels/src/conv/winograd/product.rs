@@ -16,7 +16,7 @@ use super::filter::{self, Filters, INPUTS, TAPS};
 use super::kind::Kind;
 use super::tiles::{Maps, Planes, odd_lines};
 use crate::gemm::strided::{Kernels, Tile};
-use crate::threads::{Scratch, SharedMut, parallel, parallel_scratch};
+use crate::threads::{Scratch, SharedMut, parallel, parallel_chunks, parallel_scratch};
 use crate::{Buffer, Epilogue, Isa};
 
 /// Elements of the planes that a task works on, about: three quarters of a second-level cache of 512 KiB.
@@ -76,6 +76,22 @@ pub(super) fn transform_filters(isa: Isa, kind: &Kind, filters: Filters<'_>) -> 
         let to = unsafe { shared.slice(task * len, len) };
         let (inputs, arranged) = (0..filters.inputs(), scratch.take::<f32>(arranged));
         filters.panel(isa, inputs, panel.outputs.clone(), panel.width, arranged, to, kind.filter);
+    });
+    all
+}
+
+/// All filters of a layer, arranged by taps, for [`Filters::arranged`]: panels and blocks of inputs one after the other.
+pub(super) fn arrange_filters(isa: Isa, filters: Filters<'_>) -> Buffer {
+    let (kernels, inputs) = (Kernels::of(isa), filters.inputs());
+    let panels = panels(kernels, filters.outputs());
+    let len = TAPS * inputs * kernels.width();
+    let mut all = Buffer::zeroed::<f32>(panels.len() * len);
+    parallel_chunks(all.as_mut_slice::<f32>(), len, |i, to| {
+        let Panel { outputs, width, .. } = &panels[i];
+        for start in (0..inputs).step_by(INPUTS) {
+            let block = start..inputs.min(start + INPUTS);
+            filters.arrange(isa, block, outputs.clone(), *width, &mut to[TAPS * start * width..]);
+        }
     });
     all
 }
@@ -268,7 +284,9 @@ impl Product<'_> {
         assert!(range.end - u.first <= u.inputs && tiles * m.row <= m.plane, "the inputs and the tiles");
         assert!(products.len() >= panels.len() * m.len(self.kind.planes), "room for the products");
         let height = self.kernels.even_height(tiles);
-        for plane in 0..self.kind.planes {
+        // Of few rows several planes are computed at once, since one has too few sums to keep the processor busy.
+        let together = Kernels::planes(tiles);
+        for plane in (0..self.kind.planes).step_by(together) {
             for start in range.clone().step_by(K) {
                 for (i, panel) in panels.iter().enumerate() {
                     let filters = i * u.len + plane * filter::plane(u.inputs, panel.width);
@@ -284,10 +302,18 @@ impl Product<'_> {
                             dst: products.as_mut_ptr().wrapping_add(to + row * m.row),
                             dst_row: m.row,
                             accumulate: start > 0,
+                            a_plane: planes.plane,
+                            b_plane: filter::plane(u.inputs, panel.width),
+                            dst_plane: m.plane,
                             ..Tile::PLAIN
                         };
                         // SAFETY: the planes, the panels and the products hold these rows and columns.
-                        unsafe { self.kernels.get(height.min(tiles - row), panel.width)(&tile) };
+                        unsafe {
+                            match together {
+                                1 => self.kernels.get(height.min(tiles - row), panel.width)(&tile),
+                                _ => self.kernels.get_planes(tiles, panel.width)(&tile),
+                            }
+                        }
                     }
                 }
             }
