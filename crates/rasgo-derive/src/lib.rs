@@ -2,7 +2,8 @@
 //!
 //! The derive generates `visit` and `visit_mut` and nothing else: each field is visited under its name, in the order
 //! of declaration. A field marked `#[module(skip)]` is left out; every other field must implement `Visitable`
-//! (parameters, buffers, layers, `Vec`, `Option` and tuples of them).
+//! (parameters, buffers, layers, `Vec`, `Option` and tuples of them). A struct marked `#[module(block)]` implements `Block`,
+//! and shows itself as one to a walk that changes it.
 
 use proc_macro::TokenStream;
 use quote::{format_ident, quote};
@@ -28,7 +29,7 @@ fn expand(input: &DeriveInput) -> syn::Result<proc_macro2::TokenStream> {
     match &data.fields {
         Fields::Named(fields) => {
             for field in &fields.named {
-                if !is_skipped(field)? {
+                if !has_option(&field.attrs, "skip")? {
                     let ident = field.ident.as_ref().expect("a named field");
                     let name = ident.to_string();
                     let name = name.trim_start_matches("r#").to_string();
@@ -38,7 +39,7 @@ fn expand(input: &DeriveInput) -> syn::Result<proc_macro2::TokenStream> {
         }
         Fields::Unnamed(fields) => {
             for (position, field) in fields.unnamed.iter().enumerate() {
-                if !is_skipped(field)? {
+                if !has_option(&field.attrs, "skip")? {
                     let index = Index::from(position);
                     accesses.push((quote!(#index), position.to_string()));
                 }
@@ -49,6 +50,8 @@ fn expand(input: &DeriveInput) -> syn::Result<proc_macro2::TokenStream> {
     let (fields, names): (Vec<_>, Vec<_>) = accesses.into_iter().unzip();
     let ident = &input.ident;
     let visitor = format_ident!("__visitor");
+    let block =
+        has_option(&input.attrs, "block")?.then(|| quote!(#visitor.item(::rasgo::nn::ItemMut::Block(self));));
     let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
     Ok(quote! {
         impl #impl_generics ::rasgo::nn::Visitable for #ident #type_generics #where_clause {
@@ -56,25 +59,27 @@ fn expand(input: &DeriveInput) -> syn::Result<proc_macro2::TokenStream> {
                 #(#visitor.field(#names, &self.#fields);)*
             }
             fn visit_mut(&mut self, #visitor: &mut dyn ::rasgo::nn::VisitorMut) {
+                #block
                 #(#visitor.field(#names, &mut self.#fields);)*
             }
         }
     })
 }
 
-fn is_skipped(field: &syn::Field) -> syn::Result<bool> {
-    let mut skip = false;
-    for attribute in &field.attrs {
+/// Whether `#[module(…)]` names the one option that there is for a field or a struct.
+fn has_option(attributes: &[syn::Attribute], option: &str) -> syn::Result<bool> {
+    let mut has = false;
+    for attribute in attributes {
         if attribute.path().is_ident("module") {
             attribute.parse_nested_meta(|meta| {
-                if meta.path.is_ident("skip") {
-                    skip = true;
+                if meta.path.is_ident(option) {
+                    has = true;
                     Ok(())
                 } else {
-                    Err(meta.error("the one option is `skip`"))
+                    Err(meta.error(format!("the one option is `{option}`")))
                 }
             })?;
         }
     }
-    Ok(skip)
+    Ok(has)
 }

@@ -8,12 +8,14 @@
 //! problem, never by the threads, and sums have a fixed order.
 
 pub mod buffer;
+pub mod epilogue;
 pub mod float;
 pub mod isa;
 pub mod settings;
 pub mod threads;
 
 pub use buffer::Buffer;
+pub use epilogue::{Activation, Epilogue};
 pub use float::Float;
 pub use isa::Isa;
 

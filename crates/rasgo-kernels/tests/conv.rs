@@ -1,8 +1,8 @@
 //! Every implementation of convolution against the formula in `f64`, at every instruction set.
 
-use rasgo_kernels::Isa;
 use rasgo_kernels::conv::{self, ConvProblem};
 use rasgo_kernels::settings::{with_exact, with_isa, with_threads};
+use rasgo_kernels::{Activation, Epilogue, Isa};
 
 struct Random(u64);
 
@@ -99,6 +99,10 @@ fn table() -> Vec<ConvProblem> {
         problem([2, 200, 210, 1], [1, 5, 6], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
         problem([3, 290, 150, 1], [1, 23, 25], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
         problem([9, 130, 150, 1], [1, 7, 6], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
+        // … one, two and three tiles, of which several planes are multiplied at once.
+        problem([1, 135, 40, 1], [1, 4, 3], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
+        problem([2, 24, 50, 1], [1, 4, 4], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
+        problem([3, 140, 16, 1], [1, 4, 4], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
     ]
 }
 
@@ -129,11 +133,19 @@ fn close(got: &[f32], want: &[f64], terms: usize, what: &str, p: &ConvProblem) {
 
 struct Results {
     dst: Vec<f32>,
+    /// With bias and ReLU.
     relu: Vec<f32>,
+    /// With bias, shortcut and ReLU6.
+    relu6: Vec<f32>,
     dx: Vec<f32>,
     transposed: Vec<f32>,
     dw: Vec<f32>,
     db: Vec<f32>,
+}
+
+/// So large that ReLU6 cuts both ends.
+fn shortcut(p: &ConvProblem) -> Vec<f32> {
+    Random(9).values(p.dst_len()).iter().map(|x| 9.0 * x).collect()
 }
 
 fn run(p: &ConvProblem, src: &[f32], weight: &[f32], [bias, back]: [&[f32]; 2], dy: &[f32]) -> Results {
@@ -141,14 +153,19 @@ fn run(p: &ConvProblem, src: &[f32], weight: &[f32], [bias, back]: [&[f32]; 2], 
     let mut r = Results {
         dst: poison(p.dst_len()),
         relu: poison(p.dst_len()),
+        relu6: poison(p.dst_len()),
         dx: poison(p.src_len()),
         transposed: poison(p.src_len()),
         dw: poison(p.weight_len()),
         db: poison(p.oc),
     };
-    conv::forward(p, src, weight, None, None, false, &mut r.dst);
+    conv::forward(p, src, weight, None, Epilogue::NONE, &mut r.dst);
     let packed = conv::pack_weight(p, weight);
-    conv::forward(p, src, weight, packed.as_ref(), Some(bias), true, &mut r.relu);
+    let mut epilogue = Epilogue { bias: Some(bias), add: None, activation: Activation::Relu };
+    conv::forward(p, src, weight, packed.as_ref(), epilogue, &mut r.relu);
+    let shortcut = shortcut(p);
+    (epilogue.add, epilogue.activation) = (Some(&shortcut[..]), Activation::Relu6);
+    conv::forward(p, src, weight, packed.as_ref(), epilogue, &mut r.relu6);
     conv::grad_input(p, dy, weight, None, &mut r.dx);
     conv::grad_input(p, dy, weight, Some(back), &mut r.transposed);
     conv::grad_weight(p, src, dy, &mut r.dw);
@@ -169,8 +186,12 @@ fn check(p: &ConvProblem) {
     let (mut dst, mut relu) = (vec![f64::NAN; p.dst_len()], vec![f64::NAN; p.dst_len()]);
     let (mut dx, mut dw) = (vec![f64::NAN; p.src_len()], vec![f64::NAN; p.weight_len()]);
     let mut db = vec![f64::NAN; p.oc];
-    conv::forward(p, &src64, &weight64, None, None, false, &mut dst);
-    conv::forward(p, &src64, &weight64, None, Some(&bias64), true, &mut relu);
+    conv::forward(p, &src64, &weight64, None, Epilogue::NONE, &mut dst);
+    let mut epilogue = Epilogue { bias: Some(&bias64), add: None, activation: Activation::Relu };
+    conv::forward(p, &src64, &weight64, None, epilogue, &mut relu);
+    let (mut relu6, shortcut64) = (relu.clone(), wide(&shortcut(p)));
+    (epilogue.add, epilogue.activation) = (Some(&shortcut64[..]), Activation::Relu6);
+    conv::forward(p, &src64, &weight64, None, epilogue, &mut relu6);
     let mut transposed = dx.clone();
     conv::grad_input(p, &dy64, &weight64, None, &mut dx);
     conv::grad_input(p, &dy64, &weight64, Some(&wide(&back)), &mut transposed);
@@ -183,6 +204,8 @@ fn check(p: &ConvProblem) {
             let name = |what: &str| format!("{} {what}", isa.name());
             close(&got.dst, &dst, p.group_ic() * p.taps(), &name("dst"), p);
             close(&got.relu, &relu, p.group_ic() * p.taps(), &name("relu"), p);
+            // Rounded where the sums were four times as large as what is left of them.
+            close(&got.relu6, &relu6, 16 * p.group_ic() * p.taps(), &name("relu6"), p);
             close(&got.dx, &dx, p.group_oc() * p.taps(), &name("dx"), p);
             close(&got.transposed, &transposed, p.group_oc() * p.taps(), &name("transposed"), p);
             close(&got.dw, &dw, pixels, &name("dw"), p);
@@ -192,6 +215,7 @@ fn check(p: &ConvProblem) {
                 for (a, b) in [
                     (&got.dst, &other.dst),
                     (&got.relu, &other.relu),
+                    (&got.relu6, &other.relu6),
                     (&got.dx, &other.dx),
                     (&got.transposed, &other.transposed),
                 ] {
@@ -204,7 +228,7 @@ fn check(p: &ConvProblem) {
             for i in 0..p.n {
                 let (s, d) = (one.src_len(), one.dst_len());
                 let mut alone = vec![f32::NAN; d];
-                conv::forward(&one, &src[i * s..][..s], &weight, None, None, false, &mut alone);
+                conv::forward(&one, &src[i * s..][..s], &weight, None, Epilogue::NONE, &mut alone);
                 assert!(bits(&alone) == bits(&got.dst[i * d..][..d]), "image {i} alone: {p:?}");
             }
         });
@@ -263,7 +287,16 @@ fn a_nan_in_the_input_is_seen_in_the_output() {
     for isa in Isa::available() {
         let mut dst = vec![0.0; p.dst_len()];
         let weight = Random(4).values(p.weight_len());
-        with_isa(isa, || conv::forward(&p, &src, &weight, None, None, true, &mut dst));
+        with_isa(isa, || {
+            conv::forward(
+                &p,
+                &src,
+                &weight,
+                None,
+                Epilogue { activation: Activation::Relu, ..Epilogue::NONE },
+                &mut dst,
+            )
+        });
         for (i, x) in dst.iter().enumerate() {
             assert_eq!(x.is_nan(), i / 20 == 2, "{} at {i}", isa.name());
         }
@@ -289,20 +322,18 @@ fn winograd_has_the_stated_error() {
         assert_eq!(conv::chosen(&p, Isa::current()), ["winograd"; 3]);
         let mut r = Random(5);
         let (src, weight, dy) = (r.values(p.src_len()), r.values(p.weight_len()), r.values(p.dst_len()));
-        let mut want =
-            Results { dst: vec![], relu: vec![], dx: vec![], transposed: vec![], dw: vec![], db: vec![] };
         let (src64, weight64, dy64) = (wide(&src), wide(&weight), wide(&dy));
         let (mut dst, mut dx, mut dw) =
             (vec![0.0; p.dst_len()], vec![0.0; p.src_len()], vec![0.0; p.weight_len()]);
-        conv::forward(&p, &src64, &weight64, None, None, false, &mut dst);
+        conv::forward(&p, &src64, &weight64, None, Epilogue::NONE, &mut dst);
         conv::grad_input(&p, &dy64, &weight64, None, &mut dx);
         conv::grad_weight(&p, &src64, &dy64, &mut dw);
         for isa in Isa::available() {
             for exact in [false, true] {
-                with_isa(isa, || {
+                let want = with_isa(isa, || {
                     with_exact(exact, || {
-                        want = run(&p, &src, &weight, [&[0.0; 48], &[0.0; 64]], &dy);
                         assert_eq!(conv::chosen(&p, isa)[0] == "winograd", !exact);
+                        run(&p, &src, &weight, [&[0.0; 48], &[0.0; 64]], &dy)
                     })
                 });
                 for (pass, (rms, most)) in [
@@ -324,15 +355,18 @@ fn winograd_has_the_stated_error() {
 
 #[test]
 fn filters_transformed_before_give_the_same_bits() {
-    for size in [[1, 8, 9], [1, 60, 50], [1, 2, 2]] {
-        let p = problem([2, 40, 36, 1], size, [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]);
+    // The last filters are so many that they are arranged, and transformed in each call.
+    for ([ic, oc], size) in
+        [([40, 36], [1, 8, 9]), ([40, 36], [1, 60, 50]), ([40, 36], [1, 2, 2]), ([205, 215], [1, 4, 5])]
+    {
+        let p = problem([2, ic, oc, 1], size, [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]);
         let mut r = Random(6);
         let (src, weight) = (r.values(p.src_len()), r.values(p.weight_len()));
         let (mut plain, mut with) = (vec![f32::NAN; p.dst_len()], vec![f32::NAN; p.dst_len()]);
-        conv::forward(&p, &src, &weight, None, None, false, &mut plain);
+        conv::forward(&p, &src, &weight, None, Epilogue::NONE, &mut plain);
         let packed = conv::pack_weight(&p, &weight);
         assert!(packed.is_some());
-        conv::forward(&p, &src, &weight, packed.as_ref(), None, false, &mut with);
+        conv::forward(&p, &src, &weight, packed.as_ref(), Epilogue::NONE, &mut with);
         assert_eq!(bits(&plain), bits(&with));
     }
 }

@@ -1,8 +1,8 @@
 //! Matrix products against the formula in `f64`, at every instruction set.
 
-use rasgo_kernels::Isa;
 use rasgo_kernels::gemm::{gemm, pack_weight};
 use rasgo_kernels::settings::{with_isa, with_threads};
+use rasgo_kernels::{Activation, Epilogue, Isa};
 
 fn values(seed: u64, n: usize) -> Vec<f32> {
     let mut x = seed;
@@ -18,17 +18,23 @@ fn check(m: usize, n: usize, k: usize) {
     rasgo_kernels::buffer::set_poison(true);
     let wide = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
     let (a, b, bias) = (values(1, m * k), values(2, k * n), values(3, n));
-    let (a64, b64, bias64) = (wide(&a), wide(&b), wide(&bias));
-    for case in 0..16 {
-        let (trans_a, trans_b, with_bias, relu) = (case & 1 > 0, case & 2 > 0, case & 4 > 0, case & 8 > 0);
+    let add: Vec<f32> = values(4, m * n).iter().map(|x| 9.0 * x).collect();
+    let (a64, b64, bias64, add64) = (wide(&a), wide(&b), wide(&bias), wide(&add));
+    for case in 0..24 {
+        let (trans_a, trans_b, with_bias) = (case & 1 > 0, case & 2 > 0, case & 4 > 0);
+        let activation = [Activation::None, Activation::Relu, Activation::Relu6][case / 8];
+        let with_add = with_bias != trans_b;
         let mut want = vec![f64::NAN; m * n];
-        gemm(m, n, k, &a64, trans_a, &b64, trans_b, None, with_bias.then_some(&bias64), relu, &mut want);
+        let (bias64, add64) = (with_bias.then_some(&bias64[..]), with_add.then_some(&add64[..]));
+        let epilogue = Epilogue { bias: bias64, add: add64, activation };
+        gemm(m, n, k, &a64, trans_a, &b64, trans_b, None, epilogue, &mut want);
         let run = |threads: usize, pack: bool| {
             let packed = if pack { pack_weight(n, k, &b) } else { None };
-            let bias = with_bias.then_some(&bias[..]);
+            let (bias, add) = (with_bias.then_some(&bias[..]), with_add.then_some(&add[..]));
+            let epilogue = Epilogue { bias, add, activation };
             let mut got = vec![f32::NAN; m * n];
             with_threads(threads, || {
-                gemm(m, n, k, &a, trans_a, &b, trans_b, packed.as_ref(), bias, relu, &mut got);
+                gemm(m, n, k, &a, trans_a, &b, trans_b, packed.as_ref(), epilogue, &mut got);
             });
             got
         };
@@ -90,10 +96,10 @@ fn a_row_of_a_batch_equals_the_row_alone() {
         for trans_b in [false, true] {
             with_isa(isa, || {
                 let mut all = vec![f32::NAN; m * n];
-                gemm(m, n, k, &a, false, &b, trans_b, None, None, false, &mut all);
+                gemm(m, n, k, &a, false, &b, trans_b, None, Epilogue::NONE, &mut all);
                 for i in (0..m).step_by(17) {
                     let mut row = vec![f32::NAN; n];
-                    gemm(1, n, k, &a[i * k..][..k], false, &b, trans_b, None, None, false, &mut row);
+                    gemm(1, n, k, &a[i * k..][..k], false, &b, trans_b, None, Epilogue::NONE, &mut row);
                     assert!(
                         row.iter().zip(&all[i * n..]).all(|(a, b)| a.to_bits() == b.to_bits()),
                         "row {i}"

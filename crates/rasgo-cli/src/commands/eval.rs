@@ -6,6 +6,7 @@ use rasgo::data::{
     self, Dataset, Loader, LoaderOptions, Sample, Splits, Subset, samples_called, split_indices,
     transposition, word_for,
 };
+use rasgo::nn::ModuleExt;
 use rasgo::train::{Evaluation, SavedModel, TrainConfig, evaluate};
 use rasgo::{Error, ErrorKind, Result, Shape};
 use serde_json::json;
@@ -148,7 +149,8 @@ impl Eval {
     }
 
     pub(crate) fn run(self) -> Result<()> {
-        let model = SavedModel::load(&self.run)?;
+        let mut model = SavedModel::load(&self.run)?;
+        model.network.fuse()?;
         let splits = self.data.as_ref().map_or_else(|| own_data(&model), data::open)?;
         let data = self.part(splits)?;
         let samples = samples_called(data.shape());

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use rasgo::data::{is_sample_name, read_samples, sample_by_name, samples_called, transposition};
 use rasgo::formats::{Disk, npy};
+use rasgo::nn::ModuleExt;
 use rasgo::train::SavedModel;
 use rasgo::{DType, Error, ErrorKind, Result, Tensor};
 use serde_json::json;
@@ -121,7 +122,8 @@ impl Predict {
     }
 
     pub(crate) fn run(self) -> Result<()> {
-        let model = SavedModel::load(&self.run)?;
+        let mut model = SavedModel::load(&self.run)?;
+        model.network.fuse()?;
         let shape = &model.network.architecture().input;
         if self.invert && shape.len() != 3 {
             let text = format!("--invert is for images, and the model takes {}", samples_called(shape));

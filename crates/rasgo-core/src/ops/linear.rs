@@ -4,9 +4,9 @@
 //! linear: y[…, o] = sum over i of x[…, i] * weight[o, i] + bias[o]
 //! ```
 
-use rasgo_kernels::{gemm, reduce};
+use rasgo_kernels::{Epilogue, gemm, reduce};
 
-use super::{expect_float, float};
+use super::{Activation, expect_float, float, unary};
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
 use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
@@ -57,7 +57,7 @@ impl Op for MatMul {
         float!(inputs[0].meta().dtype, T => {
             let (a, b) = (inputs[0].values::<T>(), inputs[1].values::<T>());
             let dst = outputs[0].values::<T>();
-            gemm::gemm(m, n, k, a, self.trans_a, b, self.trans_b, None, None, false, dst);
+            gemm::gemm(m, n, k, a, self.trans_a, b, self.trans_b, None, Epilogue::NONE, dst);
         });
     }
 
@@ -89,9 +89,9 @@ impl Op for MatMul {
     }
 }
 
-/// y = x W^T (+ bias) over the last axis of x; all others are rows.
+/// y = act(x W^T (+ bias)) over the last axis of x; all others are rows.
 #[derive(Debug)]
-struct Linear;
+struct Linear(Activation);
 
 impl Op for Linear {
     fn name(&self) -> &'static str {
@@ -130,9 +130,10 @@ impl Op for Linear {
         let m = rows(&inputs[0].meta().shape);
         float!(inputs[0].meta().dtype, T => {
             let bias = inputs.get(2).map(|bias| bias.values::<T>());
+            let epilogue = Epilogue { bias, add: None, activation: self.0 };
             let (x, weight) = (inputs[0].values::<T>(), inputs[1].values::<T>());
             let packed = inputs[1].packed(|weight| gemm::pack_weight(n, k, weight));
-            gemm::gemm(m, n, k, x, false, weight, true, packed, bias, false, outputs[0].values::<T>());
+            gemm::gemm(m, n, k, x, false, weight, true, packed, epilogue, outputs[0].values::<T>());
         });
     }
 
@@ -144,13 +145,17 @@ impl Op for Linear {
     }
 
     fn saves(&self) -> Saves {
-        Saves { inputs: Mask::of(&[0, 1]), outputs: Mask::NONE }
+        // y tells where its activation has a slope.
+        let outputs = if self.0 == Activation::None { Mask::NONE } else { Mask::of(&[0]) };
+        Saves { inputs: Mask::of(&[0, 1]), outputs }
     }
 
     fn grad(&self, mut saved: Saved, mut dy: Grads, needs: Mask) -> Result<Grads> {
+        let dy = dy[0].take().expect("one output");
+        let dy = unary::activation_grad(self.0, || saved.output(0), dy)?;
         let (x, weight) = (saved.input(0), saved.input(1));
         let (shape, m) = (x.shape().clone(), rows(x.shape()));
-        let dy = dy[0].take().expect("one output").reshape([m, weight.shape()[0]])?;
+        let dy = dy.reshape([m, weight.shape()[0]])?;
         let dx = needs.has(0).then(|| dy.matmul(&weight)?.reshape(shape));
         let dweight = needs.has(1).then(|| {
             let x = x.reshape([m, weight.shape()[1]])?;
@@ -219,21 +224,32 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        self.linear_act(weight, bias, Activation::None)
+    }
+
+    /// [`linear`](Self::linear) and an activation in one pass: `y = act(x W^T + b)`.
+    #[track_caller]
+    pub fn linear_act(
+        &self,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        activation: Activation,
+    ) -> Result<Tensor> {
         if let (&[features], false) = (&weight.shape()[..], self.shape().is_empty()) {
             let bias = match bias {
                 Some(bias) if bias.shape().is_empty() => Some(bias.reshape([1])?),
                 other => other.cloned(),
             };
-            let y = self.linear(&weight.reshape([1, features])?, bias.as_ref())?;
+            let y = self.linear_act(&weight.reshape([1, features])?, bias.as_ref(), activation)?;
             return y.reshape(&self.shape()[..self.shape().len() - 1]);
         }
-        apply(Linear, [Some(self), Some(weight), bias].into_iter().flatten().cloned())
+        apply(Linear(activation), [Some(self), Some(weight), bias].into_iter().flatten().cloned())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::grad_check::{check, normal};
+    use super::super::grad_check::{check, check_twice, normal};
     use super::*;
     use crate::DType;
 
@@ -264,6 +280,20 @@ mod tests {
         let (w, b) = (normal([4], 2), normal([], 3));
         check(&[normal([2, 5, 4], 1), w.clone(), b.clone()], |x| x[0].linear(&x[1], Some(&x[2])));
         assert_eq!(normal([2, 5, 4], 1).linear(&w, Some(&b)).unwrap().shape()[..], [2, 5]);
+    }
+
+    #[test]
+    fn an_activation_in_the_layer_is_the_one_after_it() {
+        let inputs = [normal([3, 40], 1), normal([5, 40], 2), normal([5], 3)];
+        for activation in [Activation::Relu, Activation::Relu6] {
+            check(&inputs, |x| x[0].linear_act(&x[1], Some(&x[2]), activation));
+            check_twice(&inputs, |x| x[0].linear_act(&x[1], Some(&x[2]), activation));
+            let [x, w, b] = inputs.each_ref().map(|t| t.to_dtype(DType::F32).unwrap());
+            let sums = x.linear(&w, Some(&b)).unwrap();
+            let apart = if activation == Activation::Relu { sums.relu() } else { sums.relu6() }.unwrap();
+            let fused = x.linear_act(&w, Some(&b), activation).unwrap();
+            assert_eq!(fused.to_vec::<f32>().unwrap(), apart.to_vec::<f32>().unwrap());
+        }
     }
 
     #[test]

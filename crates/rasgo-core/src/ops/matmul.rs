@@ -2,8 +2,8 @@
 
 use std::panic::Location;
 
-use rasgo_kernels::gemm;
 use rasgo_kernels::threads::parallel_chunks;
+use rasgo_kernels::{Epilogue, gemm};
 
 use super::broadcast::broadcast_shape;
 use super::linear::MatMul;
@@ -87,7 +87,7 @@ impl Op for BatchMatMul {
             }
             let product = |i: usize, dst: &mut [T]| {
                 let (a, b) = (&a[a_at[i] * m * k..][..m * k], &b[b_at[i] * k * n..][..k * n]);
-                gemm::gemm(m, n, k, a, self.trans_a, b, self.trans_b, None, None, false, dst);
+                gemm::gemm(m, n, k, a, self.trans_a, b, self.trans_b, None, Epilogue::NONE, dst);
             };
             if m.saturating_mul(n).saturating_mul(k) <= SMALL {
                 parallel_chunks(dst, m * n, product);

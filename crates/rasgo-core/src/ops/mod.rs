@@ -39,6 +39,8 @@ mod with_number;
 #[cfg(test)]
 mod grad_check;
 
+pub use rasgo_kernels::Activation;
+
 pub use batch_norm::{BatchNormOptions, BatchNormOutput, PoolAfter};
 pub use binary::binary;
 pub use conv::{ConvOptions, ConvTransposeOptions};

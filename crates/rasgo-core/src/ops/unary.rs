@@ -5,7 +5,7 @@ use std::f64::consts::{FRAC_2_PI, PI};
 use rasgo_kernels::elementwise::{self, GradReads, Unary};
 
 use super::sided::Sided;
-use super::{expect_float, float};
+use super::{Activation, expect_float, float};
 use crate::error::{Error, Result};
 use crate::meta::Meta;
 use crate::op::{Grads, Input, Mask, Metas, Op, Output, Saved, Saves, apply};
@@ -192,9 +192,13 @@ fn name(op: Unary) -> &'static str {
     }
 }
 
-/// dy where y = relu(x) is positive, 0 elsewhere.
-pub(super) fn relu_grad(y: Tensor, dy: Tensor) -> Result<Tensor> {
-    apply(MapGrad(Unary::Relu), [dy, y])
+/// dx of y = f(x).
+pub(super) fn activation_grad(f: Activation, y: impl FnOnce() -> Tensor, dy: Tensor) -> Result<Tensor> {
+    match f {
+        Activation::None => Ok(dy),
+        Activation::Relu => apply(MapGrad(Unary::Relu), [dy, y()]),
+        Activation::Relu6 => apply(MapGrad(Unary::Relu6), [dy, y()]),
+    }
 }
 
 macro_rules! methods {

@@ -16,7 +16,7 @@ use crate::gemm::packed::{Form, PackedWeight, WeightShape};
 use crate::gemm::strided::{Kernels, Tile, even};
 use crate::gemm::transposed::pack_transposed;
 use crate::threads::{Scratch, SharedMut, parallel_chunks, parallel_scratch};
-use crate::{Buffer, Isa};
+use crate::{Buffer, Epilogue, Isa};
 
 /// The longest sum: the weights of a panel stay in the second-level cache.
 const K: usize = 8192;
@@ -62,14 +62,12 @@ pub(super) fn forward(
     src: &[f32],
     weight: &[f32],
     packed: Option<&PackedWeight>,
-    bias: Option<&[f32]>,
-    relu: bool,
+    epilogue: Epilogue<'_, f32>,
     dst: &mut [f32],
     isa: Isa,
 ) {
     let panels = Panels::of(p, weight, packed, isa);
-    let kernels = Kernels::narrow(isa, p.oc);
-    run(p, kernels, panels.values(), src, bias, relu, dst, Place::whole(p));
+    run(p, Kernels::narrow(isa, p.oc), panels.values(), src, epilogue, dst, Place::whole(p));
 }
 
 /// The weights of a forward in panels, which were arranged before or are now.
@@ -198,7 +196,7 @@ pub(super) fn grad_input(
             line: p.stride[1] * iw * p.ic,
             pixel: p.stride[2] * p.ic,
         };
-        run(&mirrored, kernels, panels.as_slice(), dy, bias, false, dx, place);
+        run(&mirrored, kernels, panels.as_slice(), dy, Epilogue::bias(bias), dx, place);
     }
 }
 
@@ -298,8 +296,7 @@ fn run(
     kernels: &Kernels,
     weight: &[f32],
     src: &[f32],
-    bias: Option<&[f32]>,
-    relu: bool,
+    epilogue: Epilogue<'_, f32>,
     dst: &mut [f32],
     place: Place,
 ) {
@@ -322,11 +319,12 @@ fn run(
         let k = p.kernel[2] * p.ic;
         for (row, h) in rows.enumerate() {
             let line = from.wrapping_add(row * p.stride[1] * lines.len);
-            let to = dst.as_ptr().wrapping_add(place.first + image * place.image + h * place.line);
+            let first = place.first + image * place.image + h * place.line;
             for (panel, (outputs, width)) in panels(kernels, p.oc).enumerate() {
                 let columns = outputs.len();
                 let tall = even(ow, kernels.height_of(columns));
                 for w in (0..ow).step_by(tall) {
+                    let to = first + w * place.pixel + outputs.start;
                     let tile = Tile {
                         k,
                         a: line.wrapping_add(w * p.stride[2] * p.ic),
@@ -334,14 +332,13 @@ fn run(
                         a_step: 1,
                         b: weight[panel * p.ic * p.taps() * kernels.width()..].as_ptr(),
                         b_step: width,
-                        dst: to.wrapping_add(w * place.pixel + outputs.start),
+                        dst: dst.as_ptr().wrapping_add(to),
                         dst_row: place.pixel,
                         reps: p.kernel[1],
                         a_rep: p.dilation[1] * lines.len,
                         b_rep: k * width,
                         cols: columns,
-                        bias: bias.map_or(std::ptr::null(), |bias| bias[outputs.start..].as_ptr()),
-                        relu,
+                        finish: epilogue.from(outputs.start, to),
                         ..Tile::PLAIN
                     };
                     // SAFETY: the lines hold the pixels of these rows, the panel `k` rows for each line of the kernel;

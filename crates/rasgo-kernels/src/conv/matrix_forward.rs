@@ -1,10 +1,10 @@
 //! Forward as a matrix product: `dst[pixels, oc] = col[pixels, taps * ic] * weight[taps * ic, oc]`.
 
 use super::{ConvProblem, views};
-use crate::Isa;
-use crate::gemm::driver::{Epilogue, Place, Right, rows_product};
+use crate::gemm::driver::{Place, Right, rows_product};
 use crate::gemm::packed::{Form, PackedWeight, WeightShape};
 use crate::threads::SharedMut;
+use crate::{Epilogue, Isa};
 
 pub(super) fn weight_shape(p: &ConvProblem) -> WeightShape {
     WeightShape {
@@ -21,8 +21,7 @@ pub(super) fn forward(
     src: &[f32],
     weight: &[f32],
     packed: Option<&PackedWeight>,
-    bias: Option<&[f32]>,
-    relu: bool,
+    epilogue: Epilogue<'_, f32>,
     dst: &mut [f32],
     isa: Isa,
 ) {
@@ -41,8 +40,8 @@ pub(super) fn forward(
         let col = views::col(p, group, src);
         let stride = [p.output_pixels() * p.oc, oh * ow * p.oc, ow * p.oc, p.oc];
         let place = Place { base: group * go, stride };
-        let bias = bias.map(|bias| &bias[group * go..][..go]);
+        let bias = epilogue.bias.map(|bias| &bias[group * go..][..go]);
         let right = Right::Packed(packed.group(group));
-        rows_product(isa, &col, right, go, dst, place, Epilogue { bias, relu });
+        rows_product(isa, &col, right, go, dst, place, Epilogue { bias, ..epilogue });
     }
 }

@@ -6,11 +6,11 @@
 //! weight[taps * oc, ic]`. A phase without taps is zero: its product has `k = 0`.
 
 use super::{ConvProblem, views};
-use crate::gemm::driver::{Epilogue, Place, Right, rows_product};
+use crate::gemm::driver::{Place, Right, rows_product};
 use crate::gemm::level::{Level, packed_len};
 use crate::gemm::view::View;
 use crate::threads::{SharedMut, parallel};
-use crate::{Buffer, Isa};
+use crate::{Buffer, Epilogue, Isa};
 
 /// The taps of one phase of one axis, in the order of the outputs they read.
 struct Phase {
@@ -61,7 +61,6 @@ pub(super) fn grad_input(
                 false => [p.input_pixels() * p.ic, sd * ih * iw * p.ic, sh * iw * p.ic, sw * p.ic],
             };
             let bias = bias.map(|bias| &bias[group * gi..][..gi]);
-            let epilogue = Epilogue { bias, relu: false };
             rows_product(
                 isa,
                 &view,
@@ -69,7 +68,7 @@ pub(super) fn grad_input(
                 gi,
                 dx,
                 Place { base, stride },
-                epilogue,
+                Epilogue::bias(bias),
             );
         }
     }

@@ -22,7 +22,7 @@ pub use bias::grad_bias;
 pub use problem::ConvProblem;
 
 use crate::gemm::PackedWeight;
-use crate::{Float, Isa};
+use crate::{Epilogue, Float, Isa};
 
 /// One way to compute a pass.
 struct Implementation<F> {
@@ -31,8 +31,7 @@ struct Implementation<F> {
     run: F,
 }
 
-type ForwardFn =
-    fn(&ConvProblem, &[f32], &[f32], Option<&PackedWeight>, Option<&[f32]>, bool, &mut [f32], Isa);
+type ForwardFn = fn(&ConvProblem, &[f32], &[f32], Option<&PackedWeight>, Epilogue<'_, f32>, &mut [f32], Isa);
 type GradInputFn = fn(&ConvProblem, &[f32], &[f32], Option<&[f32]>, &mut [f32], Isa);
 type GradWeightFn = fn(&ConvProblem, &[f32], &[f32], &mut [f32], Isa);
 
@@ -45,7 +44,7 @@ static FORWARD: [Implementation<ForwardFn>; 6] = [
     Implementation {
         name: "reference",
         accepts: |_, _| true,
-        run: |p, src, weight, _, bias, relu, dst, _| reference::forward(p, src, weight, bias, relu, dst),
+        run: |p, src, weight, _, epilogue, dst, _| reference::forward(p, src, weight, epilogue, dst),
     },
 ];
 
@@ -88,15 +87,15 @@ pub fn pack_weight(p: &ConvProblem, weight: &[f32]) -> Option<PackedWeight> {
     p.check();
     let isa = Isa::current();
     match choose(&FORWARD, p, isa).name {
-        "winograd" => winograd::pack(p, weight, isa),
+        "winograd" => Some(winograd::pack(p, weight, isa)),
         "direct" | "pointwise" => Some(direct::pack(p, weight, isa)),
         "matrix" => Some(PackedWeight::new(matrix_forward::weight_shape(p), weight, isa)),
         _ => None,
     }
 }
 
-/// `dst[n, o, oc] = sum over k, ic of src[n, o * stride + k * dilation - padding, ic] * weight[oc, ic, k]`, plus
-/// `bias[oc]`, then ReLU if asked.
+/// `dst[n, o, oc] = sum over k, ic of src[n, o * stride + k * dilation - padding, ic] * weight[oc, ic, k]`, and then
+/// the epilogue, of which output channels are the columns.
 ///
 /// `packed` is what [`pack_weight`] made of the same weights, or `None`; it saves time, not more.
 pub fn forward<T: Float>(
@@ -104,18 +103,17 @@ pub fn forward<T: Float>(
     src: &[T],
     weight: &[T],
     packed: Option<&PackedWeight>,
-    bias: Option<&[T]>,
-    relu: bool,
+    epilogue: Epilogue<'_, T>,
     dst: &mut [T],
 ) {
     check(p, src.len(), weight.len(), dst.len());
-    assert!(bias.is_none_or(|bias| bias.len() == p.oc), "the bias has oc elements");
+    epilogue.check(p.oc, dst.len());
     let (Some(src), Some(weight_f32)) = (T::as_f32(src), T::as_f32(weight)) else {
-        return reference::forward(p, src, weight, bias, relu, dst);
+        return reference::forward(p, src, weight, epilogue, dst);
     };
-    let (bias, dst) = (bias.and_then(T::as_f32), T::as_f32_mut(dst).expect("one type for all"));
+    let (epilogue, dst) = (epilogue.as_f32(), T::as_f32_mut(dst).expect("one type for all"));
     let isa = Isa::current();
-    (choose(&FORWARD, p, isa).run)(p, src, weight_f32, packed, bias, relu, dst, isa);
+    (choose(&FORWARD, p, isa).run)(p, src, weight_f32, packed, epilogue, dst, isa);
 }
 
 /// The gradient to the input, given that to the output: `dx[n, i, ic] = sum over o, k, oc of dy[n, o, oc] *

@@ -6,10 +6,10 @@
 
 use super::ConvProblem;
 use super::direct::{Panels, arrange, panels};
-use crate::Isa;
 use crate::gemm::PackedWeight;
 use crate::gemm::strided::{Kernels, Tile, even};
 use crate::threads::{SharedMut, parallel};
+use crate::{Epilogue, Isa};
 
 /// Elements of the left side of a task, about.
 const BLOCK: usize = 32 << 10;
@@ -35,13 +35,12 @@ pub(super) fn forward(
     src: &[f32],
     weight: &[f32],
     packed: Option<&PackedWeight>,
-    bias: Option<&[f32]>,
-    relu: bool,
+    epilogue: Epilogue<'_, f32>,
     dst: &mut [f32],
     isa: Isa,
 ) {
     let panels = Panels::of(p, weight, packed, isa);
-    run([p.ic, p.oc], Kernels::narrow(isa, p.oc), panels.values(), src, bias, relu, dst);
+    run([p.ic, p.oc], Kernels::narrow(isa, p.oc), panels.values(), src, epilogue, dst);
 }
 
 pub(super) fn grad_input(
@@ -61,7 +60,7 @@ pub(super) fn grad_input(
             };
         }
     });
-    run([p.oc, p.ic], kernels, panels.as_slice(), dy, bias, false, dx);
+    run([p.oc, p.ic], kernels, panels.as_slice(), dy, Epilogue::bias(bias), dx);
 }
 
 /// `dst[rows, columns] = src[rows, k] * panels[k, columns]`.
@@ -70,8 +69,7 @@ fn run(
     kernels: &Kernels,
     weight: &[f32],
     src: &[f32],
-    bias: Option<&[f32]>,
-    relu: bool,
+    epilogue: Epilogue<'_, f32>,
     dst: &mut [f32],
 ) {
     let all = dst.len() / columns;
@@ -85,6 +83,7 @@ fn run(
         for (panel, (outputs, width)) in panels(kernels, columns).enumerate() {
             let tall = even(rows.len(), kernels.height_of(outputs.len()));
             for row in rows.clone().step_by(tall) {
+                let to = row * columns + outputs.start;
                 let tile = Tile {
                     k,
                     a: src[row * k..].as_ptr(),
@@ -92,11 +91,10 @@ fn run(
                     a_step: 1,
                     b: weight[panel * k * kernels.width()..].as_ptr(),
                     b_step: width,
-                    dst: dst.as_ptr().wrapping_add(row * columns + outputs.start),
+                    dst: dst.as_ptr().wrapping_add(to),
                     dst_row: columns,
                     cols: outputs.len(),
-                    bias: bias.map_or(std::ptr::null(), |bias| bias[outputs.start..].as_ptr()),
-                    relu,
+                    finish: epilogue.from(outputs.start, to),
                     ..Tile::PLAIN
                 };
                 // SAFETY: the source holds these rows, the panel `k` rows of its width; this task alone writes them.

@@ -1,8 +1,8 @@
 //! The three passes as their formulas say: the oracle, and the way of `f64`.
 
 use super::ConvProblem;
-use crate::Float;
 use crate::threads::parallel_chunks;
+use crate::{Epilogue, Float};
 
 /// Calls `visit(output pixel, input pixel, tap)` for every pair of pixels of one image that a tap joins.
 fn for_each_tap(p: &ConvProblem, mut visit: impl FnMut(usize, usize, usize)) {
@@ -21,13 +21,12 @@ fn triples([x, y, z]: [usize; 3]) -> impl Iterator<Item = (usize, usize, usize)>
     (0..x).flat_map(move |a| (0..y).flat_map(move |b| (0..z).map(move |c| (a, b, c))))
 }
 
-/// `dst = src * weight (+ bias) (ReLU)`, an image at a time.
+/// `dst = src * weight` and the epilogue, an image at a time.
 pub(super) fn forward<T: Float>(
     p: &ConvProblem,
     src: &[T],
     weight: &[T],
-    bias: Option<&[T]>,
-    relu: bool,
+    epilogue: Epilogue<'_, T>,
     dst: &mut [T],
 ) {
     let (gi, go, taps) = (p.group_ic(), p.group_oc(), p.taps());
@@ -48,8 +47,7 @@ pub(super) fn forward<T: Float>(
             }
         });
         for (i, x) in dst.iter_mut().enumerate() {
-            let sum = bias.map_or(*x, |bias| *x + bias[i % p.oc]);
-            *x = if relu && sum < T::ZERO { T::ZERO } else { sum };
+            *x = epilogue.apply(image * dst_len + i, p.oc, *x);
         }
     });
 }

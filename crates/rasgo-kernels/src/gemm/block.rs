@@ -2,13 +2,7 @@
 
 use super::level::{Kind, Level, Panel};
 use super::micro::{Micro, Tile};
-
-/// What is done to sums before they are written.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Epilogue<'a> {
-    pub(crate) bias: Option<&'a [f32]>,
-    pub(crate) relu: bool,
-}
+use crate::Epilogue;
 
 /// A packed left block and what becomes of its product.
 pub(super) struct Block<'a> {
@@ -20,12 +14,13 @@ pub(super) struct Block<'a> {
     pub(super) height: usize,
     pub(super) offsets: &'a [usize],
     pub(super) accumulate: bool,
-    pub(super) epilogue: Epilogue<'a>,
+    pub(super) epilogue: Epilogue<'a, f32>,
 }
 
 impl Block<'_> {
     /// # Safety
-    /// Both sides hold `kc` steps; the destination's rows are writable at the panels' columns.
+    /// Both sides hold `kc` steps; the destination's rows are writable at the panels' columns, and have what the
+    /// epilogue adds.
     pub(super) unsafe fn multiply(
         &self,
         level: &Level,
@@ -40,8 +35,6 @@ impl Block<'_> {
             for (tile, rows) in self.offsets.chunks(height).enumerate() {
                 let at = if self.row > 0 { tile * height * self.row } else { tile * level.step * kc };
                 for panel in group {
-                    let bias =
-                        self.epilogue.bias.map_or(std::ptr::null(), |b| b[panel.cols.start..].as_ptr());
                     let work = Tile {
                         kc,
                         a: self.left.wrapping_add(at),
@@ -50,8 +43,7 @@ impl Block<'_> {
                         rows: rows.as_ptr(),
                         cols: panel.cols.len(),
                         accumulate: self.accumulate,
-                        bias,
-                        relu: self.epilogue.relu,
+                        finish: self.epilogue.from(panel.cols.start, panel.cols.start),
                     };
                     // SAFETY: the caller's promise; the level is only made by detection.
                     unsafe { kernels[rows.len() - 1](&work) };

@@ -11,13 +11,12 @@
 use std::ops::Range;
 
 use super::block::Block;
-pub(crate) use super::block::Epilogue;
 use super::level::{Level, Panel, packed_len};
 use super::micro::{KC, ROW};
 use super::transposed::pack_transposed;
 use super::view::{Segment, View};
 use crate::threads::{Scratch, SharedMut, parallel, parallel_scratch};
-use crate::{Buffer, Isa};
+use crate::{Buffer, Epilogue, Isa};
 
 /// Rows of one task: four tiles of 14, two of 28. Their packed block takes a sixteenth of the second-level cache.
 const MC: usize = 56;
@@ -111,7 +110,7 @@ pub(crate) fn rows_product(
     n: usize,
     dst: SharedMut<'_, f32>,
     place: Place,
-    epilogue: Epilogue<'_>,
+    epilogue: Epilogue<'_, f32>,
 ) {
     let (level, m, k) = (Level::of(isa), left.rows(), left.cols());
     if m == 0 || n == 0 {
@@ -167,7 +166,7 @@ pub(crate) fn rows_product(
                 height: usize::MAX,
                 offsets,
                 accumulate: steps.start > 0,
-                epilogue: if last { epilogue } else { Epilogue { bias: None, relu: false } },
+                epilogue: if last { epilogue } else { Epilogue::NONE },
             };
             // SAFETY: the packed sides hold the block, and this task alone writes these rows and columns.
             unsafe { block.multiply(level, steps.len(), panels, right_at, dst.as_ptr()) };
@@ -246,7 +245,7 @@ pub(crate) unsafe fn steps_product(
             height,
             offsets,
             accumulate: block.start > steps.start,
-            epilogue: Epilogue { bias: None, relu: false },
+            epilogue: Epilogue::NONE,
         };
         let right_at = |panel: &Panel| b[(panel.at - panels[0].at) * block.len()..].as_ptr();
         // SAFETY: the packed sides hold the block; the destination is the caller's promise.

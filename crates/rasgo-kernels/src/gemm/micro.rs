@@ -4,6 +4,8 @@
 //! one accumulator, which goes over `k` in order, so it does not depend on the tile's height: a row of a batch
 //! gets the same bits in whatever tile it falls.
 
+use crate::epilogue::Finish;
+
 /// Rows of the left matrix packed row by row lie this far apart: the longest block of `k` and 16 more, an odd
 /// number of cache lines, so that the rows of a tile do not fall into the same set of the first-level cache.
 pub(crate) const ROW: usize = KC + 16;
@@ -28,17 +30,15 @@ pub(crate) struct Tile {
     pub(crate) cols: usize,
     /// Add to what the destination holds, instead of overwriting it.
     pub(crate) accumulate: bool,
-    /// Added at the end, one a column; null for none.
-    pub(crate) bias: *const f32,
-    /// Negative results become 0 (a NaN stays).
-    pub(crate) relu: bool,
+    /// What becomes of the sums.
+    pub(crate) finish: Finish,
 }
 
 /// A micro-kernel of a certain height.
 ///
 /// # Safety
 /// The CPU has the kernel's instruction set; `a` and `b` are readable for `kc` steps, `rows` for the height,
-/// `bias` (unless null) and every destination row for `cols` elements, and no one else uses those rows' columns.
+/// every destination row, and what the finish adds to it, for `cols` elements, and no one else uses those rows' columns.
 pub(crate) type Micro = unsafe fn(&Tile);
 
 /// The table of a kernel's heights, the entry `i` for `i + 1` rows.
@@ -97,19 +97,27 @@ macro_rules! micro_kernel {
                                 }
                             }
                         }
-                        if !tile.bias.is_null() {
+                        if !tile.finish.bias.is_null() {
                             for v in 0..$nv {
-                                let bias = $load(tile.bias.wrapping_add(v * $simd::LANES), v);
+                                let bias = $load(tile.finish.bias.wrapping_add(v * $simd::LANES), v);
                                 for r in 0..MR {
                                     acc[r][v] = $simd::add(acc[r][v], bias);
                                 }
                             }
                         }
-                        if tile.relu {
+                        if !tile.finish.add.is_null() {
                             for r in 0..MR {
+                                let from = tile.finish.add.wrapping_add(*tile.rows.add(r));
                                 for v in 0..$nv {
-                                    acc[r][v] = $simd::relu(acc[r][v]);
+                                    let add = $load(from.wrapping_add(v * $simd::LANES), v);
+                                    acc[r][v] = $simd::add(acc[r][v], add);
                                 }
+                            }
+                        }
+                        let (low, high) = ($simd::splat(tile.finish.low), $simd::splat(tile.finish.high));
+                        for r in 0..MR {
+                            for v in 0..$nv {
+                                acc[r][v] = $simd::clamp(acc[r][v], low, high);
                             }
                         }
                         for r in 0..MR {

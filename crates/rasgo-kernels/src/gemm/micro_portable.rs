@@ -28,20 +28,21 @@ unsafe fn f32_gemm_4x8_portable<const MR: usize, const RS: usize, const KS: usiz
     }
     for r in 0..MR {
         for j in 0..tile.cols {
-            // SAFETY: the caller promises `cols` columns of each row and of the bias.
+            // SAFETY: the caller promises `cols` columns of each row and of what is added.
             unsafe {
                 let to = tile.dst.add(*tile.rows.add(r) + j);
                 let mut sum = acc[r][j];
                 if tile.accumulate {
                     sum += *to;
                 }
-                if !tile.bias.is_null() {
-                    sum += *tile.bias.add(j);
+                if !tile.finish.bias.is_null() {
+                    sum += *tile.finish.bias.add(j);
                 }
-                if tile.relu && sum < 0.0 {
-                    sum = 0.0;
+                if !tile.finish.add.is_null() {
+                    sum += *tile.finish.add.add(*tile.rows.add(r) + j);
                 }
-                *to = sum;
+                // A clamp that keeps a NaN, as Rust's does.
+                *to = sum.clamp(tile.finish.low, tile.finish.high);
             }
         }
     }

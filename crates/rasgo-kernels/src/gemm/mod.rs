@@ -20,8 +20,8 @@ pub(crate) mod view;
 pub use packed::PackedWeight;
 
 use crate::threads::{SharedMut, parallel_scratch};
-use crate::{Float, Isa};
-use driver::{Epilogue, Place, Right, StepsScratch, pack_right, rows_product, steps_product};
+use crate::{Epilogue, Float, Isa};
+use driver::{Place, Right, StepsScratch, pack_right, rows_product, steps_product};
 use level::Level;
 use packed::{Form, WeightShape};
 use view::View;
@@ -39,7 +39,7 @@ pub fn pack_weight(n: usize, k: usize, weight: &[f32]) -> Option<PackedWeight> {
     (n * k <= PACK_WHOLE).then(|| PackedWeight::new(matrix_shape(n, k), weight, Isa::current()))
 }
 
-/// `dst[m, n] = op(a) * op(b)`, plus `bias` over the columns, then ReLU if asked.
+/// `dst[m, n] = op(a) * op(b)`, and then the epilogue.
 ///
 /// `a` is row-major `[m, k]` or, with `trans_a`, `[k, m]`; `b` is `[k, n]` or, with `trans_b`, `[n, k]`.
 /// Without `trans_a` the order of sums depends on `k` alone: a row's result is the same to the bit whatever
@@ -54,29 +54,26 @@ pub fn gemm<T: Float>(
     b: &[T],
     trans_b: bool,
     packed: Option<&PackedWeight>,
-    bias: Option<&[T]>,
-    relu: bool,
+    epilogue: Epilogue<'_, T>,
     dst: &mut [T],
 ) {
     assert_eq!(Some(a.len()), m.checked_mul(k), "the left matrix has m * k elements");
     assert_eq!(Some(b.len()), k.checked_mul(n), "the right matrix has k * n elements");
     assert_eq!(Some(dst.len()), m.checked_mul(n), "the result has m * n elements");
-    assert!(bias.is_none_or(|bias| bias.len() == n), "the bias has n elements");
+    epilogue.check(n, dst.len());
     let (Some(af), Some(bf)) = (T::as_f32(a), T::as_f32(b)) else {
-        return reference::gemm(m, n, k, a, trans_a, b, trans_b, bias, relu, dst);
+        return reference::gemm(m, n, k, a, trans_a, b, trans_b, epilogue, dst);
     };
-    let bias = bias.and_then(T::as_f32);
+    let epilogue = epilogue.as_f32();
     let dst = T::as_f32_mut(dst).expect("one type for all");
     if m == 0 || n == 0 {
         return;
     }
     if trans_a && k > 0 {
         by_steps(m, n, k, af, bf, trans_b, dst);
-        if bias.is_some() || relu {
-            finish_rows(n, bias, relu, dst);
-        }
+        finish_rows(n, epilogue, dst);
     } else {
-        by_rows(m, n, k, af, bf, trans_b, packed, Epilogue { bias, relu }, dst);
+        by_rows(m, n, k, af, bf, trans_b, packed, epilogue, dst);
     }
 }
 
@@ -88,7 +85,7 @@ fn by_rows(
     b: &[f32],
     trans_b: bool,
     packed: Option<&PackedWeight>,
-    epilogue: Epilogue<'_>,
+    epilogue: Epilogue<'_, f32>,
     dst: &mut [f32],
 ) {
     let isa = Isa::current();
@@ -136,11 +133,13 @@ fn by_steps(m: usize, n: usize, k: usize, a: &[f32], b: &[f32], trans_b: bool, d
     });
 }
 
-fn finish_rows(n: usize, bias: Option<&[f32]>, relu: bool, dst: &mut [f32]) {
-    crate::threads::parallel_chunks(dst, n, |_, row| {
+fn finish_rows(n: usize, epilogue: Epilogue<'_, f32>, dst: &mut [f32]) {
+    if epilogue.is_none() {
+        return;
+    }
+    crate::threads::parallel_chunks(dst, n, |i, row| {
         for (j, x) in row.iter_mut().enumerate() {
-            let sum = *x + bias.map_or(0.0, |bias| bias[j]);
-            *x = if relu && sum < 0.0 { 0.0 } else { sum };
+            *x = epilogue.apply(i * n + j, n, *x);
         }
     });
 }

@@ -22,7 +22,7 @@ pub(crate) enum Form {
     Panels,
     /// The same, of the widths of [`Kernels`](super::strided::Kernels).
     StridedPanels,
-    /// Transformed filters for tiles of so many outputs along an axis.
+    /// Filters, transformed for tiles of so many outputs along an axis, or arranged for that.
     Winograd(usize),
 }
 

@@ -1,7 +1,7 @@
 //! The product as its formula says: the oracle, and the way of `f64`.
 
-use crate::Float;
 use crate::threads::parallel_chunks;
+use crate::{Epilogue, Float};
 
 /// As [`gemm`](super::gemm).
 pub(super) fn gemm<T: Float>(
@@ -12,8 +12,7 @@ pub(super) fn gemm<T: Float>(
     trans_a: bool,
     b: &[T],
     trans_b: bool,
-    bias: Option<&[T]>,
-    relu: bool,
+    epilogue: Epilogue<'_, T>,
     dst: &mut [T],
 ) {
     if m == 0 || n == 0 {
@@ -27,10 +26,7 @@ pub(super) fn gemm<T: Float>(
                 let right = if trans_b { b[j * k + p] } else { b[p * n + j] };
                 sum += left * right;
             }
-            if let Some(bias) = bias {
-                sum += bias[j];
-            }
-            *out = if relu && sum < T::ZERO { T::ZERO } else { sum };
+            *out = epilogue.apply(i * n + j, n, sum);
         }
     });
 }

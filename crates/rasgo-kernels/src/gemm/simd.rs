@@ -26,11 +26,11 @@ pub(crate) mod zmm {
     pub(crate) fn add(a: __m512, b: __m512) -> __m512 {
         _mm512_add_ps(a, b)
     }
-    /// The instruction returns its second operand for a NaN.
+    /// The instructions return their second operand for a NaN.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(crate) fn relu(x: __m512) -> __m512 {
-        _mm512_max_ps(_mm512_setzero_ps(), x)
+    pub(crate) fn clamp(x: __m512, low: __m512, high: __m512) -> __m512 {
+        _mm512_min_ps(high, _mm512_max_ps(low, x))
     }
     /// # Safety
     /// 16 elements are readable.
@@ -103,11 +103,11 @@ pub(crate) mod ymm {
     pub(crate) fn add(a: __m256, b: __m256) -> __m256 {
         _mm256_add_ps(a, b)
     }
-    /// The instruction returns its second operand for a NaN.
+    /// The instructions return their second operand for a NaN.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub(crate) fn relu(x: __m256) -> __m256 {
-        _mm256_max_ps(_mm256_setzero_ps(), x)
+    pub(crate) fn clamp(x: __m256, low: __m256, high: __m256) -> __m256 {
+        _mm256_min_ps(high, _mm256_max_ps(low, x))
     }
     /// # Safety
     /// 8 elements are readable.
@@ -158,7 +158,7 @@ pub(crate) mod ymm {
 pub(crate) mod ymm_masks {
     use std::arch::x86_64::*;
 
-    pub(crate) use super::ymm::{LANES, add, fma, load, prefetch, relu, splat, store, zero};
+    pub(crate) use super::ymm::{LANES, add, clamp, fma, load, prefetch, splat, store, zero};
 
     /// The first `n` lanes.
     #[inline]

@@ -6,6 +6,7 @@
 //! sides lie a fixed distance apart, may be added up in one call: the lines of a convolution's kernel, or of a map.
 
 use crate::Isa;
+use crate::epilogue::Finish;
 use crate::simd::Vector;
 
 /// The most steps that are summed in one go. It decides the order of sums, so it is a constant.
@@ -30,14 +31,16 @@ pub(crate) struct Tile {
     pub(crate) reps: usize,
     pub(crate) a_rep: usize,
     pub(crate) b_rep: usize,
-    /// Columns of `dst` and the bias, where they are not whole vectors: those past them are neither read nor written.
+    /// Distances of planes, where several are computed at once.
+    pub(crate) a_plane: usize,
+    pub(crate) b_plane: usize,
+    pub(crate) dst_plane: usize,
+    /// Columns of `dst` and what is added, where they are not whole vectors: those past them are neither read nor written.
     pub(crate) cols: usize,
     /// Whether `b` has no more columns either.
     pub(crate) b_ends: bool,
-    /// Added at the end, one a column; null for none.
-    pub(crate) bias: *const f32,
-    /// Negative results become 0 (a NaN stays).
-    pub(crate) relu: bool,
+    /// What becomes of the sums.
+    pub(crate) finish: Finish,
 }
 
 impl Tile {
@@ -55,10 +58,12 @@ impl Tile {
         reps: 1,
         a_rep: 0,
         b_rep: 0,
+        a_plane: 0,
+        b_plane: 0,
+        dst_plane: 0,
         cols: usize::MAX,
         b_ends: false,
-        bias: std::ptr::null(),
-        relu: false,
+        finish: Finish::NONE,
     };
 }
 
@@ -66,7 +71,8 @@ impl Tile {
 ///
 /// # Safety
 /// The CPU has the kernel's instruction set; `a` and `b` are readable for the height, the width and `k` steps, `dst` is
-/// writable there, and no one else uses it.
+/// writable there, and no one else uses it; what the finish adds is readable there. All of that in every plane, if it
+/// computes several.
 pub(crate) type Kernel = unsafe fn(&Tile);
 
 /// The micro-kernels of one instruction set.
@@ -76,6 +82,8 @@ pub(crate) struct Kernels {
     /// By width, of one vector and of two, the kernels of 1, 2, … rows; of whole vectors and of parts.
     whole: [&'static [Kernel]; 2],
     part: [&'static [Kernel]; 2],
+    /// By width, the kernels of 1, 2, 3 rows and several planes; of whole vectors.
+    planes: [[Kernel; 3]; 2],
 }
 
 impl Kernels {
@@ -140,14 +148,29 @@ impl Kernels {
                     a: tile.a.wrapping_add(rep * tile.a_rep + step * tile.a_step),
                     b: tile.b.wrapping_add(rep * tile.b_rep + step * tile.b_step),
                     accumulate: tile.accumulate || rep + step > 0,
-                    bias: if last { tile.bias } else { std::ptr::null() },
-                    relu: last && tile.relu,
+                    finish: if last { tile.finish } else { Finish::NONE },
                     ..*tile
                 };
                 // SAFETY: a part of the tile's steps.
                 unsafe { kernel(&part) };
             }
         }
+    }
+
+    /// How many planes are computed at once of tiles of so many rows: as many as it takes to have eight sums of two vectors,
+    /// the products of which follow each other without waiting.
+    pub(crate) const fn planes(rows: usize) -> usize {
+        match rows {
+            1 => 4,
+            2 | 3 => 2,
+            _ => 1,
+        }
+    }
+
+    /// The kernel of that many rows, three at most, whose tile has [`planes`](Kernels::planes), and columns of one vector or
+    /// two, whole ones. It knows no `reps` and no `finish`.
+    pub(crate) fn get_planes(&self, rows: usize, columns: usize) -> Kernel {
+        self.planes[usize::from(columns > self.lanes)][rows - 1]
     }
 
     /// The height of tiles of the most columns, all the same but the last, that cuts `rows` into the fewest.
@@ -167,27 +190,57 @@ unsafe fn tile<V: Vector, const MR: usize, const NV: usize, const PART: bool>(ti
     let acc = unsafe {
         if PART && tile.b_ends { sums::<V, MR, NV, true>(tile) } else { sums::<V, MR, NV, false>(tile) }
     };
-    let with_bias = !tile.bias.is_null();
     for v in 0..NV {
+        let left = tile.cols.saturating_sub(v * V::LANES);
         // SAFETY: the caller promises the columns of the bias.
-        let bias = if with_bias { unsafe { load::<V, PART>(tile.bias, v, tile.cols) } } else { V::zero() };
+        let bias = unsafe { tile.finish.bias::<V, PART>(v, tile.cols) };
         for r in 0..MR {
-            let to = tile.dst.wrapping_add(r * tile.dst_row);
+            let at = r * tile.dst_row + v * V::LANES;
+            let to = tile.dst.wrapping_add(at);
             let mut x = acc[r][v];
-            if tile.accumulate {
-                // SAFETY: the caller promises the rows of the destination.
-                x = unsafe { load::<V, PART>(to, v, tile.cols) }.add(x);
-            }
-            if with_bias {
-                x = x.add(bias);
-            }
-            if tile.relu {
-                x = x.relu();
-            }
-            let to = to.wrapping_add(v * V::LANES);
-            // SAFETY: as above.
+            // SAFETY: the caller promises the rows of the destination, and of what is added to them.
             unsafe {
-                if PART { x.store_first(to, tile.cols.saturating_sub(v * V::LANES)) } else { x.store(to) }
+                if tile.accumulate {
+                    x = if PART { V::load_first(to, left) } else { V::load(to) }.add(x);
+                }
+                x = tile.finish.apply::<V, PART>(x, bias, at, left);
+                if PART { x.store_first(to, left) } else { x.store(to) }
+            }
+        }
+    }
+}
+
+/// The products of several planes, each as [`tile`] makes one.
+#[inline(always)]
+unsafe fn planes<V: Vector, const MR: usize, const NV: usize, const NP: usize>(tile: &Tile) {
+    let mut acc = [[[V::zero(); NV]; MR]; NP];
+    let (mut a, mut b) = (tile.a, tile.b);
+    for _ in 0..tile.k {
+        for p in 0..NP {
+            let (a, b) = (a.wrapping_add(p * tile.a_plane), b.wrapping_add(p * tile.b_plane));
+            for v in 0..NV {
+                let b = b.wrapping_add(v * V::LANES);
+                // SAFETY: the caller promises `k` steps of both sides, in every plane.
+                let right = unsafe { V::load(b) };
+                V::prefetch(b.wrapping_add(8 * tile.b_step));
+                for r in 0..MR {
+                    // SAFETY: as above.
+                    let left = V::splat(unsafe { *a.wrapping_add(r * tile.a_row) });
+                    acc[p][r][v] = left.mul_add(right, acc[p][r][v]);
+                }
+            }
+        }
+        (a, b) = (a.wrapping_add(tile.a_step), b.wrapping_add(tile.b_step));
+    }
+    for p in 0..NP {
+        for r in 0..MR {
+            for v in 0..NV {
+                let to = tile.dst.wrapping_add(p * tile.dst_plane + r * tile.dst_row + v * V::LANES);
+                // SAFETY: the caller promises the rows of the destination, in every plane.
+                unsafe {
+                    let sum = acc[p][r][v];
+                    if tile.accumulate { V::load(to).add(sum) } else { sum }.store(to);
+                }
             }
         }
     }
@@ -249,10 +302,23 @@ macro_rules! level {
                 unsafe { super::tile::<V, MR, NV, PART>(tile) }
             }
 
+            $(#[$feature])*
+            unsafe fn planes<const MR: usize, const NV: usize, const NP: usize>(tile: &super::Tile) {
+                // SAFETY: the caller's promise.
+                unsafe { super::planes::<V, MR, NV, NP>(tile) }
+            }
+
+            const PLANES: [usize; 3] =
+                [super::Kernels::planes(1), super::Kernels::planes(2), super::Kernels::planes(3)];
+
             pub(super) static KERNELS: super::Kernels = super::Kernels {
                 lanes: V::LANES,
                 whole: [&[$(kernel::<$one, 1, false>),*], &[$(kernel::<$two, 2, false>),*]],
                 part: [&[$(kernel::<$one, 1, true>),*], &[$(kernel::<$two, 2, true>),*]],
+                planes: [
+                    [planes::<1, 1, { PLANES[0] }>, planes::<2, 1, { PLANES[1] }>, planes::<3, 1, { PLANES[2] }>],
+                    [planes::<1, 2, { PLANES[0] }>, planes::<2, 2, { PLANES[1] }>, planes::<3, 2, { PLANES[2] }>],
+                ],
             };
         }
     };

@@ -6,7 +6,7 @@ use crate::isa::isa_fn;
 use crate::reduce::norm2;
 use crate::rows::CHUNK;
 use crate::threads::parallel_chunks;
-use crate::{Buffer, Float, Isa};
+use crate::{Buffer, Epilogue, Float, Isa};
 
 /// The quintic of the iteration, chosen by Jordan for its slope at 0: singular values end between 0.7 and 1.2.
 const QUINTIC: [f64; 3] = [3.4445, -4.7750, 2.0315];
@@ -64,12 +64,12 @@ fn orthogonalize<T: Float + Element>(rows: usize, columns: usize, x: &mut [T]) {
     let (wide, [a, b, c]) = (rows <= columns, QUINTIC);
     for _ in 0..STEPS {
         // Of the two products of x with its transpose, the smaller.
-        gemm(small, small, rows.max(columns), x, !wide, x, wide, None, None, false, square);
-        gemm(small, small, small, square, false, square, false, None, None, false, fourth);
+        gemm(small, small, rows.max(columns), x, !wide, x, wide, None, Epilogue::NONE, square);
+        gemm(small, small, small, square, false, square, false, None, Epilogue::NONE, fourth);
         mix(b, square, c, fourth);
         match wide {
-            true => gemm(rows, columns, rows, square, false, x, false, None, None, false, next),
-            false => gemm(rows, columns, columns, x, false, square, false, None, None, false, next),
+            true => gemm(rows, columns, rows, square, false, x, false, None, Epilogue::NONE, next),
+            false => gemm(rows, columns, columns, x, false, square, false, None, Epilogue::NONE, next),
         }
         mix(a, x, 1.0, next);
     }
@@ -124,8 +124,7 @@ mod tests {
                     b,
                     rows <= columns,
                     None,
-                    None,
-                    false,
+                    Epilogue::NONE,
                     &mut dst,
                 );
                 dst

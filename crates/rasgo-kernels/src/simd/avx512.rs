@@ -77,9 +77,14 @@ impl Vector for F32x16 {
         Self(unsafe { _mm512_fnmadd_ps(self.0, by.0, from.0) })
     }
     #[inline(always)]
-    fn relu(self) -> Self {
+    fn at_least(self, low: Self) -> Self {
         // SAFETY: as above. The instruction returns its second operand for a NaN.
-        Self(unsafe { _mm512_max_ps(_mm512_setzero_ps(), self.0) })
+        Self(unsafe { _mm512_max_ps(low.0, self.0) })
+    }
+    #[inline(always)]
+    fn at_most(self, high: Self) -> Self {
+        // SAFETY: as above. The instruction returns its second operand for a NaN.
+        Self(unsafe { _mm512_min_ps(high.0, self.0) })
     }
     #[inline(always)]
     fn greater_or_nan(self, other: Self) -> __mmask16 {

@@ -63,8 +63,17 @@ pub(crate) trait Vector: Copy {
     /// `from - self * by`, in one rounding where the level has it.
     fn neg_mul_add(self, by: Self, from: Self) -> Self;
 
+    /// `max(self, low)`, and a NaN stays one.
+    fn at_least(self, low: Self) -> Self;
+
+    /// `min(self, high)`, and a NaN stays one.
+    fn at_most(self, high: Self) -> Self;
+
     /// `max(self, 0)`, and a NaN stays one.
-    fn relu(self) -> Self;
+    #[inline(always)]
+    fn relu(self) -> Self {
+        self.at_least(Self::zero())
+    }
 
     /// Where `self > other`, or `self` is NaN.
     fn greater_or_nan(self, other: Self) -> Self::Mask;

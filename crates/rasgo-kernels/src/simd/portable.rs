@@ -71,8 +71,12 @@ impl Vector for F32x4 {
         Self(std::array::from_fn(|i| from.0[i] - self.0[i] * by.0[i]))
     }
     #[inline(always)]
-    fn relu(self) -> Self {
-        Self(self.0.map(|x| if x < 0.0 { 0.0 } else { x }))
+    fn at_least(self, low: Self) -> Self {
+        Self(std::array::from_fn(|i| if self.0[i] < low.0[i] { low.0[i] } else { self.0[i] }))
+    }
+    #[inline(always)]
+    fn at_most(self, high: Self) -> Self {
+        Self(std::array::from_fn(|i| if self.0[i] > high.0[i] { high.0[i] } else { self.0[i] }))
     }
     #[inline(always)]
     fn greater_or_nan(self, other: Self) -> [bool; 4] {

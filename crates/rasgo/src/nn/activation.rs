@@ -1,6 +1,6 @@
 //! Activations: elementwise functions as layers.
 
-use rasgo_core::{Result, Tensor};
+use rasgo_core::{Result, Tensor, ops};
 use rasgo_derive::Module;
 
 use super::module::{Kind, Module};
@@ -85,6 +85,15 @@ impl Function {
         }
     }
 
+    /// The same as what other layers apply as they store, where they can.
+    pub(super) fn stored(self) -> Option<ops::Activation> {
+        match self {
+            Function::ReLU => Some(ops::Activation::Relu),
+            Function::ReLU6 => Some(ops::Activation::Relu6),
+            _ => None,
+        }
+    }
+
     /// PyTorch's name of the layer.
     fn kind(self) -> &'static str {
         match self {
@@ -137,7 +146,7 @@ impl Module for Activation {
     }
 
     fn kind(&self) -> Kind<'_> {
-        if self.function == Function::ReLU { Kind::Relu } else { Kind::Other }
+        self.function.stored().map_or(Kind::Other, Kind::Activation)
     }
 }
 

@@ -1,11 +1,12 @@
 //! Batch normalisation.
 
 use rasgo_core::ops::{BatchNormOptions, PoolAfter};
-use rasgo_core::{DType, Result, Tensor};
+use rasgo_core::{DType, Error, ErrorKind, Result, Tensor};
 use rasgo_derive::Module;
 
-use super::module::{Kind, Module, NormReluPool};
-use super::parameter::{LayerName, Mode, Parameter, State};
+use super::fuse::Affine;
+use super::module::{Kind, KindMut, Module, Norm};
+use super::parameter::{Folded, LayerName, Mode, Parameter, State};
 use super::size::expect_ranks;
 use crate::init::Init;
 
@@ -36,6 +37,7 @@ pub struct BatchNorm<const D: usize> {
     pub num_batches_tracked: Option<State>,
     name: LayerName,
     mode: Mode,
+    folded: Folded,
     #[module(skip)]
     channels: usize,
     #[module(skip)]
@@ -62,6 +64,7 @@ impl<const D: usize> BatchNorm<D> {
             num_batches_tracked: Some(State::new([], 0.0, DType::I64)),
             name: LayerName::new(["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"][D - 1]),
             mode: Mode::default(),
+            folded: Folded::default(),
             channels: num_features,
             eps: 1e-5,
             momentum: Some(0.1),
@@ -96,8 +99,24 @@ impl<const D: usize> BatchNorm<D> {
         self
     }
 
+    /// Whether it is the identity, in evaluation: the layer before it has taken its affine map.
+    pub(super) fn is_folded(&self) -> bool {
+        self.folded.0 && !self.mode.is_training()
+    }
+
     fn normalize(&self, x: &Tensor, relu: bool, pool: Option<PoolAfter>) -> Result<Tensor> {
         expect_ranks(x, if D == 1 { 2..=3 } else { D + 2..=D + 2 })?;
+        if self.folded.0 {
+            // Nothing is left to do, and so no ReLU and no pooling was asked for.
+            return match self.mode.is_training() {
+                false => Ok(x.clone()),
+                true => Err(Error::new(
+                    ErrorKind::State,
+                    "this normalisation is folded into the layer before it, and has nothing to train",
+                )
+                .hint("a model is fused for inference; make it again and load its weights to train it")),
+            };
+        }
         let options = BatchNormOptions { eps: self.eps, relu, pool };
         let [weight, bias] = [&self.weight, &self.bias].map(|p| p.as_ref().map(Parameter::tensor));
         let (weight, bias) = (weight.as_ref(), bias.as_ref());
@@ -131,11 +150,35 @@ impl<const D: usize> Module for BatchNorm<D> {
     }
 
     fn kind(&self) -> Kind<'_> {
-        Kind::Norm(self)
+        if self.is_folded() { Kind::Folded } else { Kind::Norm(self) }
+    }
+
+    fn kind_mut(&mut self) -> KindMut<'_> {
+        KindMut::Norm(self)
     }
 }
 
-impl<const D: usize> NormReluPool for BatchNorm<D> {
+impl<const D: usize> Norm for BatchNorm<D> {
+    fn affine(&self) -> Result<Option<Affine>> {
+        let (Some(mean), Some(var)) = (&self.running_mean, &self.running_var) else { return Ok(None) };
+        let values = |tensor: Tensor| tensor.to_f64_vec();
+        let parameter = |given: &Option<Parameter>, missing: f64| match given {
+            Some(parameter) => values(parameter.tensor()),
+            None => Ok(vec![missing; self.channels]),
+        };
+        let (mean, var) = (values(mean.get())?, values(var.get())?);
+        let (weight, bias) = (parameter(&self.weight, 1.0)?, parameter(&self.bias, 0.0)?);
+        let scale: Vec<f64> = weight.iter().zip(var).map(|(w, var)| w / (var + self.eps).sqrt()).collect();
+        let shift = bias.iter().zip(mean).zip(&scale).map(|((b, mean), scale)| b - mean * scale).collect();
+        Ok(Some(Affine { scale, shift }))
+    }
+
+    fn set_folded(&mut self) {
+        (self.weight, self.bias) = (None, None);
+        (self.running_mean, self.running_var, self.num_batches_tracked) = (None, None, None);
+        self.folded = Folded(true);
+    }
+
     fn forward_relu_pool(&self, x: Tensor, relu: bool, pool: Option<PoolAfter>) -> Result<Tensor> {
         let _scope = self.name.enter();
         self.normalize(&x, relu, pool)

@@ -1,10 +1,11 @@
 //! Convolutions.
 
-use rasgo_core::ops::{ConvOptions, PadMode};
+use rasgo_core::ops::{Activation, ConvOptions, PadMode};
 use rasgo_core::{Result, Shape, Tensor};
 use rasgo_derive::Module;
 
-use super::module::{ConvRelu, Kind, Module};
+use super::fuse::{Affine, fold_into};
+use super::module::{Kind, KindMut, Module, Sums};
 use super::parameter::{LayerName, Parameter};
 use super::size::{Size, expect_spatial};
 use crate::init::Init;
@@ -192,12 +193,12 @@ impl<const D: usize> Conv<D> {
         self
     }
 
-    fn options(&self, relu: bool) -> Result<ConvOptions> {
+    fn options(&self, activation: Activation) -> Result<ConvOptions> {
         let mut options = ConvOptions {
             stride: self.stride.on_three_axes(1),
             dilation: self.dilation.on_three_axes(1),
             groups: self.shape.groups,
-            relu,
+            activation,
             ..ConvOptions::default()
         };
         match self.padding {
@@ -208,10 +209,10 @@ impl<const D: usize> Conv<D> {
         Ok(options)
     }
 
-    fn convolve(&self, x: &Tensor, relu: bool) -> Result<Tensor> {
+    fn convolve(&self, x: &Tensor, shortcut: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
         expect_spatial::<D>(x).map_err(|error| error.op(["conv1d", "conv2d", "conv3d"][D - 1]))?;
         let bias = self.bias.as_ref().map(Parameter::tensor);
-        let mut options = self.options(relu)?;
+        let mut options = self.options(activation)?;
         let padded;
         let mut x = x;
         if self.mode != PadMode::Constant(0.0) {
@@ -222,23 +223,44 @@ impl<const D: usize> Conv<D> {
             padded = x.pad(&sides[3 - D..], self.mode)?;
             x = &padded;
         }
-        x.conv(&self.weight.tensor(), bias.as_ref(), &options)
+        match shortcut {
+            Some(shortcut) => x.conv_add(&self.weight.tensor(), bias.as_ref(), shortcut, &options),
+            None => x.conv(&self.weight.tensor(), bias.as_ref(), &options),
+        }
+    }
+
+    /// act(conv(x) + shortcut)
+    pub(super) fn forward_add(
+        &self,
+        x: Tensor,
+        shortcut: Option<&Tensor>,
+        activation: Activation,
+    ) -> Result<Tensor> {
+        let _scope = self.name.enter();
+        self.convolve(&x, shortcut, activation)
     }
 }
 
 impl<const D: usize> Module for Conv<D> {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(|| self.convolve(&x, false))
+        self.name.run(|| self.convolve(&x, None, Activation::None))
     }
 
     fn kind(&self) -> Kind<'_> {
-        Kind::Conv(self)
+        Kind::Sums(self)
+    }
+
+    fn kind_mut(&mut self) -> KindMut<'_> {
+        KindMut::Sums(self)
     }
 }
 
-impl<const D: usize> ConvRelu for Conv<D> {
-    fn forward_relu(&self, x: Tensor) -> Result<Tensor> {
-        let _scope = self.name.enter();
-        self.convolve(&x, true)
+impl<const D: usize> Sums for Conv<D> {
+    fn forward_act(&self, x: Tensor, activation: Activation) -> Result<Tensor> {
+        self.forward_add(x, None, activation)
+    }
+
+    fn fold(&mut self, affine: &Affine) -> Result<()> {
+        fold_into(affine, &mut self.weight, &mut self.bias)
     }
 }

@@ -1,12 +1,13 @@
 //! The block of which most networks are made.
 
 use rasgo_core::op::is_observed;
-use rasgo_core::{Result, Tensor, scope};
+use rasgo_core::{Result, Tensor, ops, scope};
 
 use super::activation::{Activation, Function};
 use super::batch_norm::BatchNorm;
 use super::conv::{Conv, Padding};
-use super::module::{Module, NormReluPool};
+use super::fuse::{Block, fold};
+use super::module::{Module, Norm, Sums};
 use super::size::Size;
 
 /// Convolution without bias, batch normalisation and an activation, as `torchvision.ops.Conv2dNormActivation`: its
@@ -50,14 +51,30 @@ impl<const D: usize> ConvNormAct<D> {
     }
 }
 
-/// act(norm(conv(x))): the one place that knows which activations a normalisation can apply as it stores. Whoever
-/// observes sees each layer.
+/// What a layer applies as it stores, and what is left to do after it.
+fn split(act: Option<&Activation>) -> (ops::Activation, Option<&Activation>) {
+    match act.map(|act| act.function().stored()) {
+        Some(Some(stored)) => (stored, None),
+        _ => (ops::Activation::None, act),
+    }
+}
+
+/// act(norm(conv(x))): the one place that knows which activations convolution and normalisation can apply as they store.
+/// Whoever observes sees each layer.
 pub(super) fn conv_norm_act<const D: usize>(
     conv: &Conv<D>,
     norm: &BatchNorm<D>,
     act: Option<&Activation>,
     x: Tensor,
 ) -> Result<Tensor> {
+    if norm.is_folded() && !is_observed() {
+        let (stored, rest) = split(act);
+        let y = conv.forward_act(x, stored)?;
+        return match rest {
+            Some(act) => act.forward(y),
+            None => Ok(y),
+        };
+    }
     let x = conv.forward(x)?;
     match act {
         Some(act) if act.function() == Function::ReLU && !is_observed() => {
@@ -68,10 +85,40 @@ pub(super) fn conv_norm_act<const D: usize>(
     }
 }
 
+/// act(norm(conv(x)) + shortcut): how a residual block ends. The shortcut is made when it is needed.
+///
+/// The normalised x is held nowhere else, so that sum and activation are made in its place; folded into the convolution, all
+/// of it is one pass.
+pub(super) fn conv_norm_add<const D: usize>(
+    conv: &Conv<D>,
+    norm: &BatchNorm<D>,
+    act: Option<&Activation>,
+    x: Tensor,
+    shortcut: impl FnOnce() -> Result<Tensor>,
+) -> Result<Tensor> {
+    let (y, rest) = if norm.is_folded() && !is_observed() {
+        let (stored, rest) = split(act);
+        (conv.forward_add(x, Some(&shortcut()?), stored)?, rest)
+    } else {
+        let y = norm.forward(conv.forward(x)?)?;
+        ((y + shortcut()?)?, act)
+    };
+    match rest {
+        Some(act) => act.function().apply(y),
+        None => Ok(y),
+    }
+}
+
 impl<const D: usize> Module for ConvNormAct<D> {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
         let _site = scope::enter_container();
         conv_norm_act(&self.conv, &self.norm, self.act.as_ref(), x)
+    }
+}
+
+impl<const D: usize> Block for ConvNormAct<D> {
+    fn fold_norms(&mut self) -> Result<()> {
+        fold(&mut self.conv, &mut self.norm)
     }
 }
 
@@ -85,6 +132,7 @@ impl<const D: usize> super::Visitable for ConvNormAct<D> {
     }
 
     fn visit_mut(&mut self, visitor: &mut dyn super::VisitorMut) {
+        visitor.item(super::ItemMut::Block(self));
         visitor.field("0", &mut self.conv);
         visitor.field("1", &mut self.norm);
         if let Some(act) = &mut self.act {

@@ -6,11 +6,11 @@ use rasgo_derive::Module;
 use super::activation::Function;
 use super::batch_norm::BatchNorm2d;
 use super::conv::Conv2d;
-use super::conv_norm_act::ConvNormAct;
+use super::conv_norm_act::{ConvNormAct, conv_norm_act, conv_norm_add};
+use super::fuse::{Block, fold};
 use super::module::Module;
 use super::parameter::LayerName;
-use super::residual::norm_add;
-use super::visit::{Visitable, Visitor, VisitorMut};
+use super::visit::{ItemMut, Visitable, Visitor, VisitorMut};
 
 /// The block of MobileNetV2, under the names of torchvision's: a 1x1 convolution to `expand_ratio` times the channels, a
 /// depthwise 3x3 convolution with the stride, and a 1x1 convolution back to few channels, without an activation.
@@ -72,12 +72,18 @@ impl Module for InvertedResidual {
                 Some(expand) => expand.forward(x)?,
                 None => x,
             };
-            let y = project.forward(depthwise.forward(y)?)?;
+            let y = depthwise.forward(y)?;
             match shortcut {
-                Some(shortcut) => norm_add(norm, y, shortcut, false),
-                None => norm.forward(y),
+                Some(shortcut) => conv_norm_add(project, norm, None, y, || Ok(shortcut)),
+                None => conv_norm_act(project, norm, None, y),
             }
         })
+    }
+}
+
+impl Block for Layers {
+    fn fold_norms(&mut self) -> Result<()> {
+        fold(&mut self.project, &mut self.norm)
     }
 }
 
@@ -93,6 +99,7 @@ impl Visitable for Layers {
     }
 
     fn visit_mut(&mut self, visitor: &mut dyn VisitorMut) {
+        visitor.item(ItemMut::Block(self));
         let first = usize::from(self.expand.is_some());
         if let Some(expand) = &mut self.expand {
             visitor.field("0", expand);

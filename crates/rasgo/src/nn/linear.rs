@@ -1,9 +1,11 @@
 //! The linear layer.
 
+use rasgo_core::ops::Activation;
 use rasgo_core::{Result, Tensor};
 use rasgo_derive::Module;
 
-use super::module::Module;
+use super::fuse::{Affine, fold_into};
+use super::module::{Kind, KindMut, Module, Sums};
 use super::parameter::{LayerName, Parameter};
 use crate::init::Init;
 
@@ -39,11 +41,34 @@ impl Linear {
     }
 }
 
+impl Linear {
+    fn multiply(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        let bias = self.bias.as_ref().map(Parameter::tensor);
+        x.linear_act(&self.weight.tensor(), bias.as_ref(), activation)
+    }
+}
+
 impl Module for Linear {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(|| {
-            let bias = self.bias.as_ref().map(Parameter::tensor);
-            x.linear(&self.weight.tensor(), bias.as_ref())
-        })
+        self.name.run(|| self.multiply(&x, Activation::None))
+    }
+
+    fn kind(&self) -> Kind<'_> {
+        Kind::Sums(self)
+    }
+
+    fn kind_mut(&mut self) -> KindMut<'_> {
+        KindMut::Sums(self)
+    }
+}
+
+impl Sums for Linear {
+    fn forward_act(&self, x: Tensor, activation: Activation) -> Result<Tensor> {
+        let _scope = self.name.enter();
+        self.multiply(&x, activation)
+    }
+
+    fn fold(&mut self, affine: &Affine) -> Result<()> {
+        fold_into(affine, &mut self.weight, &mut self.bias)
     }
 }

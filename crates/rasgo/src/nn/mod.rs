@@ -16,6 +16,7 @@ mod conv_transpose;
 mod dropout;
 mod embedding;
 mod flatten;
+mod fuse;
 mod group_norm;
 pub mod historic;
 mod inverted_residual;
@@ -43,10 +44,12 @@ pub use conv_transpose::{ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTr
 pub use dropout::{ChannelDropout, Dropout, Dropout1d, Dropout2d, Dropout3d};
 pub use embedding::Embedding;
 pub use flatten::{Flatten, Identity};
+pub(crate) use fuse::expect_unfused;
+pub use fuse::{Affine, Block};
 pub use group_norm::{GroupNorm, InstanceNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm};
 pub use inverted_residual::InvertedResidual;
 pub use linear::Linear;
-pub use module::{Kind, Module, ModuleExt};
+pub use module::{Kind, KindMut, Module, ModuleExt, Norm, Sums};
 pub use pad::{
     CircularPad, CircularPad1d, CircularPad2d, CircularPad3d, ConstantPad, ConstantPad1d, ConstantPad2d,
     ConstantPad3d, ReflectionPad, ReflectionPad1d, ReflectionPad2d, ReflectionPad3d, ReplicationPad,

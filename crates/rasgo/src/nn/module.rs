@@ -3,9 +3,10 @@
 use std::fmt::Debug;
 use std::path::Path;
 
-use rasgo_core::ops::PoolAfter;
+use rasgo_core::ops::{Activation, PoolAfter};
 use rasgo_core::{Error, Result, Tensor};
 
+use super::fuse::{Affine, expect_unfused, fuse};
 use super::visit::{Item, ItemMut, Visitable, walk, walk_mut};
 use crate::formats::{Disk, first_of, safetensors};
 
@@ -41,33 +42,57 @@ pub trait Module: Visitable + Debug + Send + Sync {
     fn kind(&self) -> Kind<'_> {
         Kind::Other
     }
+
+    /// What `Sequential` may fold into its neighbours.
+    fn kind_mut(&mut self) -> KindMut<'_> {
+        KindMut::Other
+    }
 }
 
 /// The layers that have composites.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind<'a> {
-    /// A convolution.
-    Conv(&'a dyn ConvRelu),
+    /// A convolution or a linear layer.
+    Sums(&'a dyn Sums),
     /// A batch normalisation.
-    Norm(&'a dyn NormReluPool),
-    /// max(x, 0)
-    Relu,
+    Norm(&'a dyn Norm),
+    /// An activation that those before it can apply as they store.
+    Activation(Activation),
     /// A max pooling of windows side by side, without padding.
     MaxPool(PoolAfter),
+    /// The input as it comes: a normalisation that [`fuse`](ModuleExt::fuse) has folded into the layer before it.
+    Folded,
     /// Everything else.
     Other,
 }
 
-/// A convolution that can apply a ReLU as it stores.
-pub trait ConvRelu: Debug {
-    /// max(conv(x), 0)
-    fn forward_relu(&self, x: Tensor) -> Result<Tensor>;
+/// The layers that [`fuse`](ModuleExt::fuse) makes one of.
+#[derive(Debug)]
+pub enum KindMut<'a> {
+    /// A convolution or a linear layer.
+    Sums(&'a mut dyn Sums),
+    /// A batch normalisation.
+    Norm(&'a mut dyn Norm),
+    /// Everything else.
+    Other,
 }
 
-/// A normalisation that can apply a ReLU and a max pooling as it stores.
-pub trait NormReluPool: Debug {
+/// A layer of weighted sums, which can apply an activation as it stores.
+pub trait Sums: Debug {
+    /// act(sums(x))
+    fn forward_act(&self, x: Tensor, activation: Activation) -> Result<Tensor>;
+    /// Takes an affine map of its outputs into weights and bias.
+    fn fold(&mut self, affine: &Affine) -> Result<()>;
+}
+
+/// A normalisation, which can apply a ReLU and a max pooling as it stores.
+pub trait Norm: Debug {
     /// pool(max(norm(x), 0))
     fn forward_relu_pool(&self, x: Tensor, relu: bool, pool: Option<PoolAfter>) -> Result<Tensor>;
+    /// The affine map that it is in evaluation; `None` without constant statistics, or where it was folded before.
+    fn affine(&self) -> Result<Option<Affine>>;
+    /// Makes it the identity, without parameters and statistics: the layer before it has taken its affine map.
+    fn set_folded(&mut self);
 }
 
 impl<M: Module + ?Sized> Module for Box<M> {
@@ -77,6 +102,10 @@ impl<M: Module + ?Sized> Module for Box<M> {
 
     fn kind(&self) -> Kind<'_> {
         (**self).kind()
+    }
+
+    fn kind_mut(&mut self) -> KindMut<'_> {
+        (**self).kind_mut()
     }
 }
 
@@ -110,6 +139,45 @@ pub trait ModuleExt: Visitable {
         Self: Sized,
     {
         set_training(self, false);
+    }
+
+    /// Folds batch normalisations with running statistics into the convolutions and linear layers before them, for
+    /// evaluation: with `s = weight / sqrt(running_var + eps)` of the normalisation, for each output channel,
+    ///
+    /// ```text
+    /// norm(conv(x)) = conv'(x),      weight' = s weight,      bias' = s (bias - running_mean) + norm.bias
+    /// ```
+    ///
+    /// The new weights are computed in f64 and rounded once, so outputs differ by a few roundings for each layer. Then a
+    /// ReLU or ReLU6, and the shortcut of a residual block, are applied as the convolution stores.
+    ///
+    /// It finds neighbours in a [`Sequential`](super::Sequential) and within the blocks of [`nn`](crate::nn); what a
+    /// `forward` of one's own runs after each other stays as it is. A fused model is for inference: training it is an
+    /// error, as is saving it, and its `state_dict` has no normalisations. Load weights before.
+    ///
+    /// ```
+    /// use rasgo::prelude::*;
+    /// let mut net = nn::Sequential::new()
+    ///     .add(nn::Conv2d::new(3, 8, 3).bias(false))
+    ///     .add(nn::BatchNorm2d::new(8))
+    ///     .add(nn::ReLU());
+    /// let x = Tensor::rand([1, 3, 6, 6]);
+    /// net.eval();
+    /// let before = net.forward(x.clone())?.to_vec::<f32>()?;
+    /// net.fuse()?;
+    /// let after = net.forward(x)?.to_vec::<f32>()?;
+    /// assert!(before.iter().zip(&after).all(|(a, b)| (a - b).abs() < 1e-5));
+    /// assert_eq!(net.state_dict().len(), 2);
+    /// # Ok::<(), rasgo::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`](rasgo_core::ErrorKind::State) of a model in training; nothing is changed.
+    fn fuse(&mut self) -> Result<()>
+    where
+        Self: Sized,
+    {
+        fuse(self)
     }
 
     /// Excludes all parameters from training, or includes them again.
@@ -146,7 +214,7 @@ pub trait ModuleExt: Visitable {
         walk(self, |path, item| match item {
             Item::Parameter(parameter) => tensors.push((path.to_string(), parameter.tensor().detach())),
             Item::State(state) => tensors.push((path.to_string(), state.get())),
-            Item::Name(_) | Item::Counter(_) => {}
+            Item::Name(_) | Item::Counter(_) | Item::Folded => {}
         });
         tensors
     }
@@ -181,11 +249,13 @@ pub trait ModuleExt: Visitable {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Io`](rasgo_core::ErrorKind::Io), naming the file.
+    /// [`ErrorKind::Io`](rasgo_core::ErrorKind::Io), naming the file; [`ErrorKind::State`](rasgo_core::ErrorKind::State)
+    /// of a model that is [fused](ModuleExt::fuse).
     fn save(&self, path: impl AsRef<Path>) -> Result<()>
     where
         Self: Sized,
     {
+        expect_unfused(self)?;
         // What other programs look for before they read the names as PyTorch's.
         let metadata = [("format".to_string(), "pt".to_string())].into();
         safetensors::save(&Disk::default(), path, &self.state_dict(), &metadata)
@@ -225,7 +295,7 @@ fn set_all(module: &mut dyn Visitable, tensors: &[(String, Tensor)]) -> Result<(
         let shape = match item {
             Item::Parameter(parameter) => parameter.shape().clone(),
             Item::State(state) => state.shape().clone(),
-            Item::Name(_) | Item::Counter(_) => return,
+            Item::Name(_) | Item::Counter(_) | Item::Folded => return,
         };
         match given.get(path) {
             None => missing.push(format!("{path} {shape}")),
@@ -267,7 +337,7 @@ fn set_all(module: &mut dyn Visitable, tensors: &[(String, Tensor)]) -> Result<(
                 Ok(value) => state.set(set(&value)),
                 Err(error) => result = Err(error),
             },
-            ItemMut::Mode(_) | ItemMut::Counter(_) => {}
+            ItemMut::Mode(_) | ItemMut::Counter(_) | ItemMut::Block(_) => {}
         }
     });
     result

@@ -332,6 +332,20 @@ impl Visitable for Mode {
     }
 }
 
+/// Whether a normalisation is folded into the layer before it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Folded(pub(super) bool);
+
+impl Visitable for Folded {
+    fn visit(&self, visitor: &mut dyn Visitor) {
+        if self.0 {
+            visitor.item(Item::Folded);
+        }
+    }
+
+    fn visit_mut(&mut self, _visitor: &mut dyn VisitorMut) {}
+}
+
 /// How often a random layer has run in training: with its key, it gives the next mask.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);

@@ -6,17 +6,10 @@ use rasgo_derive::Module;
 use super::activation::{Activation, ReLU};
 use super::batch_norm::BatchNorm2d;
 use super::conv::Conv2d;
-use super::conv_norm_act::{ConvNormAct, conv_norm_act};
+use super::conv_norm_act::{ConvNormAct, conv_norm_act, conv_norm_add};
+use super::fuse::{Block, fold};
 use super::module::Module;
 use super::parameter::LayerName;
-
-/// norm(x) + shortcut, then ReLU if asked: how a block ends.
-///
-/// The normalised x is held nowhere else, so that sum and ReLU are made in its place.
-pub(super) fn norm_add(norm: &BatchNorm2d, x: Tensor, shortcut: Tensor, relu: bool) -> Result<Tensor> {
-    let sum = (norm.forward(x)? + shortcut)?;
-    if relu { sum.relu() } else { Ok(sum) }
-}
 
 /// What brings the input of a block to the shape of its output: a 1x1 convolution and a normalisation, named 0 and 1.
 /// `None` where the shapes are the same.
@@ -49,6 +42,7 @@ fn shortcut(downsample: &Option<ConvNormAct<2>>, x: Tensor) -> Result<Tensor> {
 /// # Ok::<(), rasgo::Error>(())
 /// ```
 #[derive(Clone, Debug, Module)]
+#[module(block)]
 pub struct BasicBlock {
     conv1: Conv2d,
     bn1: BatchNorm2d,
@@ -78,9 +72,15 @@ impl Module for BasicBlock {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
         self.name.run(|| {
             let y = conv_norm_act(&self.conv1, &self.bn1, Some(&self.relu), x.clone())?;
-            let y = self.conv2.forward(y)?;
-            norm_add(&self.bn2, y, shortcut(&self.downsample, x)?, true)
+            conv_norm_add(&self.conv2, &self.bn2, Some(&self.relu), y, || shortcut(&self.downsample, x))
         })
+    }
+}
+
+impl Block for BasicBlock {
+    fn fold_norms(&mut self) -> Result<()> {
+        fold(&mut self.conv1, &mut self.bn1)?;
+        fold(&mut self.conv2, &mut self.bn2)
     }
 }
 
@@ -97,6 +97,7 @@ impl Module for BasicBlock {
 /// # Ok::<(), rasgo::Error>(())
 /// ```
 #[derive(Clone, Debug, Module)]
+#[module(block)]
 pub struct Bottleneck {
     conv1: Conv2d,
     bn1: BatchNorm2d,
@@ -132,8 +133,15 @@ impl Module for Bottleneck {
         self.name.run(|| {
             let y = conv_norm_act(&self.conv1, &self.bn1, Some(&self.relu), x.clone())?;
             let y = conv_norm_act(&self.conv2, &self.bn2, Some(&self.relu), y)?;
-            let y = self.conv3.forward(y)?;
-            norm_add(&self.bn3, y, shortcut(&self.downsample, x)?, true)
+            conv_norm_add(&self.conv3, &self.bn3, Some(&self.relu), y, || shortcut(&self.downsample, x))
         })
+    }
+}
+
+impl Block for Bottleneck {
+    fn fold_norms(&mut self) -> Result<()> {
+        fold(&mut self.conv1, &mut self.bn1)?;
+        fold(&mut self.conv2, &mut self.bn2)?;
+        fold(&mut self.conv3, &mut self.bn3)
     }
 }

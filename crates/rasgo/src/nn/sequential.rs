@@ -1,15 +1,17 @@
 //! Layers one after the other.
 
 use rasgo_core::op::is_observed;
+use rasgo_core::ops::Activation;
 use rasgo_core::{Result, Tensor, scope};
 
-use super::module::{Kind, Module};
-use super::visit::{Visitable, Visitor, VisitorMut};
+use super::fuse::{Block, fold};
+use super::module::{Kind, KindMut, Module};
+use super::visit::{ItemMut, Visitable, Visitor, VisitorMut};
 
 /// Layers one after the other, as `torch.nn.Sequential`; their names are 0, 1, …, or those that they are given.
 ///
-/// Neighbours that have a composite run as one: convolution and ReLU; normalisation, ReLU and max pooling. While
-/// somebody observes the layers, each runs alone.
+/// Neighbours that have a composite run as one: convolution or linear layer and ReLU or ReLU6; normalisation, ReLU and max
+/// pooling. While somebody observes the layers, each runs alone.
 ///
 /// ```
 /// use rasgo::prelude::*;
@@ -90,11 +92,16 @@ impl Sequential {
     fn step(&self, i: usize, x: Tensor) -> Result<(Tensor, usize)> {
         match (self.kind(i), self.kind(i + 1), self.kind(i + 2)) {
             _ if is_observed() => {}
-            (Kind::Conv(conv), Kind::Relu, _) => return Ok((conv.forward_relu(x)?, 2)),
-            (Kind::Norm(norm), Kind::Relu, Kind::MaxPool(pool)) => {
+            (Kind::Sums(layer), Kind::Folded, Kind::Activation(act)) => {
+                return Ok((layer.forward_act(x, act)?, 3));
+            }
+            (Kind::Sums(layer), Kind::Activation(act), _) => return Ok((layer.forward_act(x, act)?, 2)),
+            (Kind::Norm(norm), Kind::Activation(Activation::Relu), Kind::MaxPool(pool)) => {
                 return Ok((norm.forward_relu_pool(x, true, Some(pool))?, 3));
             }
-            (Kind::Norm(norm), Kind::Relu, _) => return Ok((norm.forward_relu_pool(x, true, None)?, 2)),
+            (Kind::Norm(norm), Kind::Activation(Activation::Relu), _) => {
+                return Ok((norm.forward_relu_pool(x, true, None)?, 2));
+            }
             (Kind::Norm(norm), Kind::MaxPool(pool), _) => {
                 return Ok((norm.forward_relu_pool(x, false, Some(pool))?, 2));
             }
@@ -117,6 +124,20 @@ impl Module for Sequential {
     }
 }
 
+impl Block for Sequential {
+    fn fold_norms(&mut self) -> Result<()> {
+        for i in 1..self.layers.len() {
+            let (before, from) = self.layers.split_at_mut(i);
+            if let (KindMut::Sums(layer), KindMut::Norm(norm)) =
+                (before[i - 1].kind_mut(), from[0].kind_mut())
+            {
+                fold(layer, norm)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Visitable for Sequential {
     fn visit(&self, visitor: &mut dyn Visitor) {
         for (i, (name, layer)) in self.names.iter().zip(&self.layers).enumerate() {
@@ -128,6 +149,7 @@ impl Visitable for Sequential {
     }
 
     fn visit_mut(&mut self, visitor: &mut dyn VisitorMut) {
+        visitor.item(ItemMut::Block(self));
         for (i, (name, layer)) in self.names.iter().zip(&mut self.layers).enumerate() {
             match name {
                 Some(name) => visitor.field(name, layer),

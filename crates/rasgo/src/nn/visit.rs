@@ -1,5 +1,6 @@
 //! Walking a module: everything that is not computing (counting, saving, loading, freezing) is a walk.
 
+use super::fuse::Block;
 use super::parameter::{Counter, LayerName, Mode, Parameter, State};
 
 /// A struct whose fields can be walked; `#[derive(Module)]` implements it.
@@ -21,6 +22,8 @@ pub enum Item<'a> {
     Name(&'a LayerName),
     /// How often a random layer has run; kept in checkpoints.
     Counter(&'a Counter),
+    /// The normalisation is folded into the layer before it.
+    Folded,
 }
 
 /// As [`Item`], to be changed.
@@ -34,6 +37,8 @@ pub enum ItemMut<'a> {
     Mode(&'a mut Mode),
     /// How often a random layer has run.
     Counter(&'a mut Counter),
+    /// A module that can fold its normalisations; before its fields.
+    Block(&'a mut dyn Block),
 }
 
 /// Receives the fields of a module.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::weight_mean::WeightMean;
 use crate::formats::{Disk, safetensors};
-use crate::nn::{Item, ItemMut, ModuleExt, walk, walk_mut};
+use crate::nn::{Item, ItemMut, ModuleExt, expect_unfused, walk, walk_mut};
 use crate::optim::Optimizer;
 use crate::zoo::Network;
 
@@ -67,6 +67,7 @@ pub(super) fn write(
     identity: &Identity,
 ) -> Result<()> {
     let Trained { network, mean, optimizer } = trained;
+    expect_unfused(network)?;
     let mut tensors = Vec::new();
     let mut add = |prefix: &str, part: Vec<(String, Tensor)>| {
         tensors.extend(part.into_iter().map(|(name, tensor)| (format!("{prefix}/{name}"), tensor)));

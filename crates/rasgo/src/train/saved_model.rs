@@ -7,7 +7,7 @@ use rasgo_core::{Error, ErrorKind, Result, Tensor, no_grad};
 
 use crate::data::{Normalize, batch_of, samples_called};
 use crate::formats::{Disk, ImageOptions, ResizeRule, read_image, safetensors};
-use crate::nn::{Module, ModuleExt};
+use crate::nn::{Module, ModuleExt, expect_unfused};
 use crate::zoo::{Architecture, Network};
 
 /// A list as JSON.
@@ -30,7 +30,11 @@ pub struct ModelInfo {
 
 impl ModelInfo {
     /// Writes the one file: the weights, and in its metadata the rest.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`]; [`ErrorKind::State`] of a network that is [fused](ModuleExt::fuse).
     pub fn save(&self, network: &Network, disk: &Disk, path: impl AsRef<Path>) -> Result<()> {
+        expect_unfused(network)?;
         let metadata = BTreeMap::from([
             ("format".to_string(), "pt".to_string()),
             ("rasgo.architecture".to_string(), network.architecture().to_toml()),

@@ -44,7 +44,7 @@ impl WeightMean {
                 }
                 // A count of batches has no mean.
                 ItemMut::State(state) => state.set(value()),
-                ItemMut::Mode(_) | ItemMut::Counter(_) => {}
+                ItemMut::Mode(_) | ItemMut::Counter(_) | ItemMut::Block(_) => {}
             }
             Ok(())
         };

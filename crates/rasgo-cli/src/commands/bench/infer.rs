@@ -24,6 +24,8 @@ pub(super) fn run(timing: &Timing) -> Result<()> {
         let architecture = model.architecture();
         let mut network = architecture.build()?;
         network.eval();
+        let multiply_adds = summarize(model.name, &network, model.input)?.multiply_adds;
+        network.fuse()?;
         let time = |batch| {
             let x = images(&architecture, batch);
             no_grad(|| median_time(timing.seconds, || network.forward(x.clone()).map(|y| drop(black_box(y)))))
@@ -32,7 +34,6 @@ pub(super) fn run(timing: &Timing) -> Result<()> {
         let (milliseconds, speed) = (1e3 * one, BATCH as f64 / many);
         let precision = timing.precision.name();
         rows.push(json!(["infer", name, precision, milliseconds, speed]));
-        let multiply_adds = summarize(model.name, &network, model.input)?.multiply_adds;
         let gflops = 2.0 * multiply_adds as f64 * speed / 1e9;
         lines.push(vec![
             name,

@@ -1,6 +1,6 @@
 //! Convolution layers of named networks: the three passes of each, checked and then timed.
 
-use rasgo::conv_kernels::{self, ConvProblem};
+use rasgo::conv_kernels::{self, ConvProblem, Epilogue};
 use rasgo::{Error, ErrorKind, Result};
 use serde_json::json;
 
@@ -85,8 +85,8 @@ fn check(name: &str, problem: &ConvProblem) -> Result<()> {
         .hint("this is a defect of rasgo on this processor; RASGO_MAX_ISA=portable may avoid it"))
     };
     let (mut got, mut want) = (vec![f32::NAN; p.dst_len()], vec![0.0; p.dst_len()]);
-    conv_kernels::forward(p, src, weight, None, None, false, &mut got);
-    conv_kernels::forward(p, src64, weight64, None, None, false, &mut want);
+    conv_kernels::forward(p, src, weight, None, Epilogue::NONE, &mut got);
+    conv_kernels::forward(p, src64, weight64, None, Epilogue::NONE, &mut want);
     close("forward", &got, &want)?;
     let (mut got, mut want) = (vec![f32::NAN; p.src_len()], vec![0.0; p.src_len()]);
     conv_kernels::grad_input(p, dy, weight, None, &mut got);
@@ -104,7 +104,7 @@ fn time(p: &ConvProblem, seconds: f64) -> Result<[f64; 3]> {
     let [mut dst, mut dx, mut dw] = [p.dst_len(), p.src_len(), p.weight_len()].map(|n| vec![0.0f32; n]);
     let times = [
         median_time(seconds, || {
-            conv_kernels::forward(p, &src, &weight, None, None, false, &mut dst);
+            conv_kernels::forward(p, &src, &weight, None, Epilogue::NONE, &mut dst);
             Ok(())
         })?,
         median_time(seconds, || {

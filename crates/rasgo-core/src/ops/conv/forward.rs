@@ -1,9 +1,9 @@
 //! The convolution.
 
-use rasgo_kernels::conv;
+use rasgo_kernels::{Epilogue, conv};
 
 use super::super::linear::ColumnSums;
-use super::super::{AXES, expect_float, expect_sizes, expect_window, float, unary};
+use super::super::{AXES, Activation, expect_float, expect_sizes, expect_window, float, unary};
 use super::grad_weight::GradWeight;
 use super::transposed::Transposed;
 use super::{ConvOptions, conv_name, expect_bias, expect_cells, expect_ranks, problem, window};
@@ -13,13 +13,32 @@ use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves,
 use crate::reach::{self, Reach, Reaches};
 use crate::tensor::Tensor;
 
-/// y from x, w and, where given, b.
+/// y from x, w and, where given, the bias and the shortcut.
 #[derive(Debug, Clone)]
 pub(super) struct Conv {
     pub(super) name: &'static str,
     pub(super) options: ConvOptions,
     /// The shape of y where it is known, since this is a gradient: the formula would not always give it.
     pub(super) output: Option<Shape>,
+    pub(super) after: After,
+}
+
+/// Which inputs there are after x and w, and in this order.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct After {
+    pub(super) bias: bool,
+    /// A map of the shape of y that is added to it.
+    pub(super) shortcut: bool,
+}
+
+impl After {
+    fn bias_at(self) -> Option<usize> {
+        self.bias.then_some(2)
+    }
+
+    fn shortcut_at(self) -> Option<usize> {
+        self.shortcut.then_some(2 + usize::from(self.bias))
+    }
 }
 
 /// Checks x (N, C, …) against w (O, C / groups, …) and gives the shape of y.
@@ -74,52 +93,69 @@ impl Op for Conv {
             Some(shape) => shape.clone(),
             None => output_shape(&self.options, &inputs[0].shape, &inputs[1].shape)?,
         };
-        expect_bias(inputs.get(2), shape[1])?;
+        expect_bias(self.after.bias_at().map(|at| &inputs[at]), shape[1])?;
+        if let Some(shortcut) = self.after.shortcut_at().map(|at| &inputs[at].shape)
+            && *shortcut != shape
+        {
+            return Err(Error::shape(format!(
+                "shortcut {shortcut} for an output of {shape}: they must be the same"
+            ))
+            .hint("bring it to that shape before, as by a 1x1 convolution"));
+        }
         Ok(Metas::from_iter([Meta::channels_last(shape, dtype)]))
     }
 
     fn layout(&self) -> LayoutRule {
-        LayoutRule::ChannelsLast(Mask::of(&[0]))
+        LayoutRule::ChannelsLast(match self.after.shortcut_at() {
+            Some(at) => Mask::of(&[0, at]),
+            None => Mask::of(&[0]),
+        })
     }
 
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
         let (x, w, y) = (&inputs[0].meta().shape, &inputs[1].meta().shape, &outputs[0].meta().shape);
         let p = problem(&self.options, x, w, y);
         float!(inputs[0].meta().dtype, T => {
-            let bias = inputs.get(2).map(|bias| bias.values::<T>());
+            let given = |at: Option<usize>| at.map(|at| inputs[at].values::<T>());
+            let (bias, add) = (given(self.after.bias_at()), given(self.after.shortcut_at()));
+            let epilogue = Epilogue { bias, add, activation: self.options.activation };
             let (x, w) = (inputs[0].values::<T>(), inputs[1].values::<T>());
             let packed = inputs[1].packed(|w| conv::pack_weight(&p, w));
-            conv::forward(&p, x, w, packed, bias, self.options.relu, outputs[0].values::<T>());
+            conv::forward(&p, x, w, packed, epilogue, outputs[0].values::<T>());
         });
     }
 
-    fn reach(&self, which: usize, inputs: &[Shape], _output: &Shape) -> Reaches {
+    fn reach(&self, which: usize, inputs: &[Shape], output: &Shape) -> Reaches {
         match which {
             0 => reach::of_axes(&inputs[0], |axis| Reach::Window(window(&self.options, &inputs[1], axis))),
+            _ if Some(which) == self.after.shortcut_at() => reach::by_shape(&inputs[which], output),
             _ => reach::everything(&inputs[which]),
         }
     }
 
     fn saves(&self) -> Saves {
-        // The sign of y is the mask of its own relu.
-        let outputs = if self.options.relu { Mask::of(&[0]) } else { Mask::NONE };
+        // y tells where its activation has a slope.
+        let outputs = if self.options.activation == Activation::None { Mask::NONE } else { Mask::of(&[0]) };
         Saves { inputs: Mask::of(&[0, 1]), outputs }
     }
 
     fn grad(&self, mut saved: Saved, mut dy: Grads, needs: Mask) -> Result<Grads> {
-        let mut dy = dy[0].take().expect("one output");
-        if self.options.relu {
-            dy = unary::relu_grad(saved.output(0), dy)?;
-        }
-        let (name, options) = (self.name, ConvOptions { relu: false, ..self.options.clone() });
+        let dy = dy[0].take().expect("one output");
+        let dy = unary::activation_grad(self.options.activation, || saved.output(0), dy)?;
+        let (name, options) =
+            (self.name, ConvOptions { activation: Activation::None, ..self.options.clone() });
         let (x, w) = (saved.input(0), saved.input(1));
         let dw = needs.has(1).then(|| {
             let op = GradWeight { name, options: options.clone(), weight: w.shape().clone() };
             apply(op, [x.clone(), dy.clone()])
         });
-        let db = needs.has(2).then(|| apply(ColumnSums, [dy.clone()]));
+        let db = self.after.bias_at().filter(|&at| needs.has(at)).map(|_| apply(ColumnSums, [dy.clone()]));
+        let ds = self.after.shortcut_at().filter(|&at| needs.has(at)).map(|_| dy.clone());
         let dx = needs.has(0).then(|| apply(Transposed::to(name, options, x.shape()), [dy, w]));
-        Ok(Grads::from_iter([dx.transpose()?, dw.transpose()?, db.transpose()?]))
+        let mut grads = Grads::from_iter([dx.transpose()?, dw.transpose()?]);
+        grads.extend(self.after.bias.then_some(db.transpose()?));
+        grads.extend(self.after.shortcut.then_some(ds));
+        Ok(grads)
     }
 
     fn multiply_adds(&self, inputs: &[Meta], outputs: &[Meta]) -> u64 {
@@ -142,8 +178,41 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn conv(&self, weight: &Tensor, bias: Option<&Tensor>, options: &ConvOptions) -> Result<Tensor> {
+        self.convolve(weight, bias, None, options)
+    }
+
+    /// `act(conv(x) + bias + shortcut)` in one pass, for a shortcut of the result's shape: the end of a residual block.
+    ///
+    /// ```
+    /// # use rasgo_core::{Tensor, ops::{Activation, ConvOptions}};
+    /// let x = Tensor::from_vec(vec![1.0f32, -5.0], [1, 1, 2])?;
+    /// let w = Tensor::from_vec(vec![2.0f32], [1, 1, 1])?;
+    /// let options = ConvOptions { activation: Activation::Relu, ..ConvOptions::default() };
+    /// assert_eq!(x.conv_add(&w, None, &x, &options)?.to_vec::<f32>()?, [3.0, 0.0]);
+    /// # Ok::<(), rasgo_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn conv_add(
+        &self,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        shortcut: &Tensor,
+        options: &ConvOptions,
+    ) -> Result<Tensor> {
+        self.convolve(weight, bias, Some(shortcut), options)
+    }
+
+    #[track_caller]
+    fn convolve(
+        &self,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        shortcut: Option<&Tensor>,
+        options: &ConvOptions,
+    ) -> Result<Tensor> {
         let name = conv_name(self.shape().len().wrapping_sub(2));
-        let op = Conv { name, options: options.clone(), output: None };
-        apply(op, [Some(self), Some(weight), bias].into_iter().flatten().cloned())
+        let after = After { bias: bias.is_some(), shortcut: shortcut.is_some() };
+        let op = Conv { name, options: options.clone(), output: None, after };
+        apply(op, [Some(self), Some(weight), bias, shortcut].into_iter().flatten().cloned())
     }
 }

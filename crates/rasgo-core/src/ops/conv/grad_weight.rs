@@ -3,7 +3,7 @@
 use rasgo_kernels::conv;
 
 use super::super::float;
-use super::forward::Conv;
+use super::forward::{After, Conv};
 use super::transposed::Transposed;
 use super::{ConvOptions, problem};
 use crate::error::Result;
@@ -52,7 +52,12 @@ impl Op for GradWeight {
         let (x, dy) = (saved.input(0), saved.input(1));
         let (name, options) = (self.name, self.options.clone());
         let ddy = needs.has(1).then(|| {
-            let op = Conv { name, options: options.clone(), output: Some(dy.shape().clone()) };
+            let op = Conv {
+                name,
+                options: options.clone(),
+                output: Some(dy.shape().clone()),
+                after: After::default(),
+            };
             apply(op, [x.clone(), ddw.clone()])
         });
         let dx = needs.has(0).then(|| apply(Transposed::to(name, options, x.shape()), [dy.clone(), ddw]));

@@ -2,6 +2,7 @@
 
 use std::panic::Location;
 
+use super::super::Activation;
 use super::conv_name;
 use crate::error::{Error, Result};
 use crate::scope;
@@ -17,13 +18,19 @@ pub struct ConvOptions {
     pub dilation: [usize; 3],
     /// Groups of channels that do not see each other.
     pub groups: usize,
-    /// Whether max(y, 0) follows, in the same pass.
-    pub relu: bool,
+    /// What follows in the same pass.
+    pub activation: Activation,
 }
 
 impl Default for ConvOptions {
     fn default() -> Self {
-        ConvOptions { stride: [1; 3], padding: [(0, 0); 3], dilation: [1; 3], groups: 1, relu: false }
+        ConvOptions {
+            stride: [1; 3],
+            padding: [(0, 0); 3],
+            dilation: [1; 3],
+            groups: 1,
+            activation: Activation::None,
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 use rasgo_kernels::conv;
 
 use super::super::linear::ColumnSums;
-use super::super::{AXES, expect_float, expect_sizes, expect_window, float};
-use super::forward::Conv;
+use super::super::{AXES, Activation, expect_float, expect_sizes, expect_window, float};
+use super::forward::{After, Conv};
 use super::grad_weight::GradWeight;
 use super::{
     ConvOptions, ConvTransposeOptions, expect_bias, expect_cells, expect_ranks, problem, transposed_name,
@@ -170,7 +170,7 @@ impl Op for Transposed {
         });
         let db = needs.has(2).then(|| apply(ColumnSums, [dy.clone()]));
         let dx = needs.has(0).then(|| {
-            let op = Conv { name, options, output: Some(x.shape().clone()) };
+            let op = Conv { name, options, output: Some(x.shape().clone()), after: After::default() };
             apply(op, [dy.clone(), w.clone()])
         });
         Ok(Grads::from_iter([dx.transpose()?, dw.transpose()?, db.transpose()?]))
@@ -213,7 +213,7 @@ impl Tensor {
         let padding = padding.map(|both| (both, both));
         let op = Transposed {
             name: transposed_name(self.shape().len().wrapping_sub(2)),
-            options: ConvOptions { stride, padding, dilation, groups, relu: false },
+            options: ConvOptions { stride, padding, dilation, groups, activation: Activation::None },
             size: output_size.map_or(Size::Padding(output_padding), Size::Wanted),
         };
         apply(op, [Some(self), Some(weight), bias].into_iter().flatten().cloned())

@@ -12,7 +12,7 @@ use super::lanes;
 use super::window::{Line, Source, Window};
 use crate::conv::ConvProblem;
 use crate::threads::{Scratch, SharedMut, parallel_scratch};
-use crate::{Buffer, Isa};
+use crate::{Buffer, Epilogue, Isa};
 
 /// Products of a task, about: some ten microseconds.
 const TASK: usize = 1 << 19;
@@ -90,8 +90,7 @@ pub(super) fn gather(
     backward: bool,
     src: &[f32],
     weight: &[f32],
-    bias: Option<&[f32]>,
-    relu: bool,
+    epilogue: Epilogue<'_, f32>,
     dst: &mut [f32],
     isa: Isa,
 ) {
@@ -115,16 +114,16 @@ pub(super) fn gather(
         let (image, d, h) = (task / (td * bands), task / bands % td, task % bands * band);
         let end = th.min(h + band);
         let source = &src[image * fd * fh * fw * ch..][..fd * fh * fw * ch];
+        let first = ((image * td + d) * th + h) * tw * ch;
         // SAFETY: each task has a band of its own.
-        let to = unsafe { dst.slice(((image * td + d) * th + h) * tw * ch, (end - h) * tw * ch) };
+        let to = unsafe { dst.slice(first, (end - h) * tw * ch) };
         for c in (0..ch).step_by(CHANNELS) {
-            for (h, to) in (h..end).zip(to.chunks_exact_mut(tw * ch)) {
+            for (i, to) in to.chunks_exact_mut(tw * ch).enumerate() {
+                let (h, first) = (h + i, first + i * tw * ch);
                 for Across { phase, runs, taps } in &across {
                     let line = Line {
                         source,
                         weight,
-                        bias,
-                        relu,
                         ch,
                         channels: (c, ch.min(c + CHANNELS)),
                         sources: sources(list, deep.of(d), down.of(h), runs, ch),
@@ -132,6 +131,7 @@ pub(super) fn gather(
                         reach: phase.reach,
                         count: phase.count,
                         to: to[phase.first * ch..].as_mut_ptr(),
+                        finish: epilogue.from(0, first + phase.first * ch),
                         to_step: phase.step * ch,
                     };
                     // SAFETY: the CPU has the level; the result has `count` pixels `step` apart from `first` on; the

@@ -19,7 +19,7 @@ mod window;
 pub(in crate::conv) use self::grad_weight::grad_weight;
 
 use super::ConvProblem;
-use crate::Isa;
+use crate::{Epilogue, Isa};
 
 pub(super) fn accepts(p: &ConvProblem, _: Isa) -> bool {
     p.groups == p.ic && p.oc == p.ic && p.ic >= lanes::LEAST
@@ -30,12 +30,11 @@ pub(super) fn forward(
     src: &[f32],
     weight: &[f32],
     _: Option<&crate::gemm::PackedWeight>,
-    bias: Option<&[f32]>,
-    relu: bool,
+    epilogue: Epilogue<'_, f32>,
     dst: &mut [f32],
     isa: Isa,
 ) {
-    gather::gather(p, false, src, weight, bias, relu, dst, isa);
+    gather::gather(p, false, src, weight, epilogue, dst, isa);
 }
 
 pub(super) fn grad_input(
@@ -46,5 +45,5 @@ pub(super) fn grad_input(
     dx: &mut [f32],
     isa: Isa,
 ) {
-    gather::gather(p, true, dy, weight, bias, false, dx, isa);
+    gather::gather(p, true, dy, weight, Epilogue::bias(bias), dx, isa);
 }

@@ -3,7 +3,7 @@
 use crate::checks::{assert_close, numbers, poison, wide};
 use crate::conv::{self, ConvProblem, reference};
 use crate::settings::{with_isa, with_threads};
-use crate::{Isa, buffer};
+use crate::{Activation, Epilogue, Isa, buffer};
 
 /// Shape, kernel, stride, dilation; padding and what is padded after the end.
 fn problem(
@@ -64,14 +64,20 @@ fn table() -> Vec<ConvProblem> {
     table
 }
 
-/// Forward, with bias and ReLU, the gradient to the input, with bias, and that to the weight.
+/// So large that ReLU6 cuts both ends.
+fn shortcut(p: &ConvProblem) -> Vec<f32> {
+    numbers::<f32>(5, p.dst_len()).iter().map(|x| 9.0 * x).collect()
+}
+
+/// Forward, with bias, shortcut and ReLU6, the gradient to the input, with bias, and that to the weight.
 fn passes(p: &ConvProblem) -> [Vec<f32>; 5] {
     let (src, weight, dy) = (numbers(1, p.src_len()), numbers(2, p.weight_len()), numbers(3, p.dst_len()));
-    let bias = numbers::<f32>(4, p.ic);
+    let (bias, add) = (numbers::<f32>(4, p.ic), shortcut(p));
     let mut all = [p.dst_len(), p.dst_len(), p.src_len(), p.src_len(), p.weight_len()].map(poison);
-    let [dst, relu, dx, transposed, dw] = &mut all;
-    conv::forward(p, &src, &weight, None, None, false, dst);
-    conv::forward(p, &src, &weight, None, Some(&bias), true, relu);
+    let [dst, relu6, dx, transposed, dw] = &mut all;
+    conv::forward(p, &src, &weight, None, Epilogue::NONE, dst);
+    let epilogue = Epilogue { bias: Some(&bias), add: Some(&add), activation: Activation::Relu6 };
+    conv::forward(p, &src, &weight, None, epilogue, relu6);
     conv::grad_input(p, &dy, &weight, None, dx);
     conv::grad_input(p, &dy, &weight, Some(&bias), transposed);
     conv::grad_weight(p, &src, &dy, dw);
@@ -81,11 +87,12 @@ fn passes(p: &ConvProblem) -> [Vec<f32>; 5] {
 fn formula(p: &ConvProblem) -> [Vec<f64>; 5] {
     let numbers = |seed, len| wide(&numbers::<f32>(seed, len));
     let (src, weight, dy) = (numbers(1, p.src_len()), numbers(2, p.weight_len()), numbers(3, p.dst_len()));
-    let bias = numbers(4, p.ic);
+    let (bias, add) = (numbers(4, p.ic), wide(&shortcut(p)));
     let mut all = [p.dst_len(), p.dst_len(), p.src_len(), p.src_len(), p.weight_len()].map(poison);
-    let [dst, relu, dx, transposed, dw] = &mut all;
-    reference::forward(p, &src, &weight, None, false, dst);
-    reference::forward(p, &src, &weight, Some(&bias), true, relu);
+    let [dst, relu6, dx, transposed, dw] = &mut all;
+    reference::forward(p, &src, &weight, Epilogue::NONE, dst);
+    let epilogue = Epilogue { bias: Some(&bias), add: Some(&add), activation: Activation::Relu6 };
+    reference::forward(p, &src, &weight, epilogue, relu6);
     reference::grad_input(p, &dy, &weight, None, dx);
     reference::grad_input(p, &dy, &weight, Some(&bias), transposed);
     reference::grad_weight(p, &src, &dy, dw);
@@ -93,7 +100,7 @@ fn formula(p: &ConvProblem) -> [Vec<f64>; 5] {
 }
 
 const NAMES: [&str; 5] =
-    ["forward", "with ReLU", "gradient to the input", "with bias", "gradient to the weight"];
+    ["forward", "with shortcut and ReLU6", "gradient to the input", "with bias", "gradient to the weight"];
 
 #[test]
 fn every_pass_agrees_with_the_formula_on_every_instruction_set() {
@@ -133,7 +140,7 @@ fn the_bits_depend_neither_on_threads_nor_on_the_batch() {
             for image in 0..p.n {
                 let (mut dst, mut dx) = (poison::<f32>(d), poison::<f32>(s));
                 with_isa(isa, || {
-                    conv::forward(&single, &src[image * s..][..s], &weight, None, None, false, &mut dst);
+                    conv::forward(&single, &src[image * s..][..s], &weight, None, Epilogue::NONE, &mut dst);
                     conv::grad_input(&single, &dy[image * d..][..d], &weight, None, &mut dx);
                 });
                 assert!(bits(&dst) == bits(&one[0][image * d..][..d]), "image {image} alone: {p:?}");
@@ -152,7 +159,7 @@ fn a_weight_that_no_pixel_meets_is_not_multiplied_with_zero() {
     for isa in Isa::available() {
         let (mut dst, mut dx) = (poison::<f32>(16), poison::<f32>(16));
         with_isa(isa, || {
-            conv::forward(&p, &[3.0; 16], &weight, None, None, false, &mut dst);
+            conv::forward(&p, &[3.0; 16], &weight, None, Epilogue::NONE, &mut dst);
             conv::grad_input(&p, &[3.0; 16], &weight, None, &mut dx);
         });
         assert_eq!((dst, dx), (vec![6.0; 16], vec![6.0; 16]), "{}", isa.name());
@@ -160,14 +167,15 @@ fn a_weight_that_no_pixel_meets_is_not_multiplied_with_zero() {
 }
 
 #[test]
-fn a_nan_stays_one_after_relu() {
+fn a_nan_stays_one_after_relu6() {
     let p = square(1, 17, [1, 9], 3, 1);
     let mut src = numbers::<f32>(1, p.src_len());
     src[4 * 17 + 16] = f32::NAN;
     for isa in Isa::available() {
         let mut dst = vec![0.0; p.dst_len()];
         let weight = numbers(2, p.weight_len());
-        with_isa(isa, || conv::forward(&p, &src, &weight, None, None, true, &mut dst));
+        let epilogue = Epilogue { activation: Activation::Relu6, ..Epilogue::NONE };
+        with_isa(isa, || conv::forward(&p, &src, &weight, None, epilogue, &mut dst));
         for (i, x) in dst.iter().enumerate() {
             assert_eq!(x.is_nan(), i % 17 == 16 && (3..=5).contains(&(i / 17)), "{} at {i}", isa.name());
         }

@@ -11,6 +11,7 @@
 //! lies: at an edge the same order with terms left out.
 
 use super::lanes::Work;
+use crate::epilogue::Finish;
 use crate::simd::Vector;
 
 /// A source line that results read: where, for result 0 and channel 0; its first row of weights; and the pixel of
@@ -23,8 +24,6 @@ pub(super) struct Line<'a> {
     pub(super) source: &'a [f32],
     /// `[row of weights][channel]`
     pub(super) weight: &'a [f32],
-    pub(super) bias: Option<&'a [f32]>,
-    pub(super) relu: bool,
     pub(super) ch: usize,
     /// The channels to compute.
     pub(super) channels: (usize, usize),
@@ -36,6 +35,8 @@ pub(super) struct Line<'a> {
     /// Results, the first and the distance of the others.
     pub(super) count: usize,
     pub(super) to: *mut f32,
+    /// From the first channel of the first result.
+    pub(super) finish: Finish,
     pub(super) to_step: usize,
 }
 
@@ -170,24 +171,16 @@ impl<const KW: usize, const SX: usize> Window<'_, KW, SX> {
                     self.add::<V, NV, XB, EDGE>(&mut sums, source, m, c);
                 }
             }
-            if let Some(bias) = line.bias {
-                for v in 0..NV {
-                    let bias = V::load(bias.as_ptr().wrapping_add(c + v * V::LANES));
-                    for j in 0..XB {
-                        sums[j][v] = sums[j][v].add(bias);
-                    }
-                }
-            }
-            if line.relu {
+            for v in 0..NV {
+                let at = c + v * V::LANES;
+                let bias = match line.finish.bias.is_null() {
+                    true => V::zero(),
+                    false => V::load(line.finish.bias.wrapping_add(at)),
+                };
                 for j in 0..XB {
-                    for v in 0..NV {
-                        sums[j][v] = sums[j][v].relu();
-                    }
-                }
-            }
-            for j in 0..XB {
-                for v in 0..NV {
-                    sums[j][v].store(line.to.wrapping_add((m + j) * line.to_step + c + v * V::LANES));
+                    let at = (m + j) * line.to_step + at;
+                    let y = line.finish.apply::<V, false>(sums[j][v], bias, at, V::LANES);
+                    y.store(line.to.wrapping_add(at));
                 }
             }
         }

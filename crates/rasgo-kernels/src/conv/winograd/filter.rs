@@ -26,6 +26,8 @@ pub(super) struct Filters<'a> {
     pub(super) weight: &'a [f32],
     pub(super) oc: usize,
     pub(super) ic: usize,
+    /// What [`arrange`](Filters::arrange) made of them, panel after panel and in each block after block of inputs, if it did.
+    pub(super) arranged: Option<&'a [f32]>,
     /// The gradient to the input: what goes in are the outputs' channels, and the taps are mirrored.
     pub(super) mirrored: bool,
 }
@@ -43,7 +45,14 @@ impl Filters<'_> {
 
     /// `[tap][input][width]` of some inputs and the outputs of a panel; columns that the panel does not have keep what
     /// they held.
-    fn arrange(&self, isa: Isa, inputs: Range<usize>, outputs: Range<usize>, width: usize, to: &mut [f32]) {
+    pub(super) fn arrange(
+        &self,
+        isa: Isa,
+        inputs: Range<usize>,
+        outputs: Range<usize>,
+        width: usize,
+        to: &mut [f32],
+    ) {
         let (count, to) = (inputs.len(), to[..TAPS * inputs.len() * width].as_mut_ptr());
         if self.mirrored {
             for (i, oc) in inputs.enumerate() {
@@ -97,11 +106,19 @@ impl Filters<'_> {
     ) {
         for start in inputs.clone().step_by(INPUTS) {
             let block = start..inputs.end.min(start + INPUTS);
-            self.arrange(isa, block.clone(), outputs.clone(), width, scratch);
+            let from = match self.arranged {
+                // Blocks before this one are whole, as are panels.
+                Some(all) => &all[TAPS * (outputs.start * self.inputs() + start * width)..],
+                None => {
+                    self.arrange(isa, block.clone(), outputs.clone(), width, scratch);
+                    &*scratch
+                }
+            };
+            assert!(from.len() >= TAPS * block.len() * width, "the block's taps");
             let to = &mut to[(start - inputs.start) * width..];
-            // SAFETY: the scratch holds the block's taps, and each plane of the panel all inputs.
+            // SAFETY: they are there, and each plane of the panel holds all inputs.
             unsafe {
-                let (from, to) = (scratch.as_ptr(), to.as_mut_ptr());
+                let (from, to) = (from.as_ptr(), to.as_mut_ptr());
                 transform(isa, block.len(), width, plane(inputs.len(), width), self.mirrored, from, to);
             }
         }

@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use super::scheme::{F2, F4};
-use super::tiles::{self, Finish, Maps, Planes};
+use super::tiles::{self, Maps, Planes};
 use super::{ConvProblem, filter};
 use crate::Isa;
+use crate::epilogue::Finish;
 use crate::simd::simd_fn;
 
 /// Transforms pixels to planes: maps, channels, tiles, the map, zeros, planes.

@@ -23,7 +23,7 @@ mod tiles;
 
 use super::ConvProblem;
 use crate::gemm::packed::{Form, PackedWeight, WeightShape};
-use crate::{Isa, settings};
+use crate::{Epilogue, Isa, settings};
 use filter::Filters;
 use kind::Kind;
 use tiles::Maps;
@@ -58,14 +58,19 @@ pub(super) fn forward(
     src: &[f32],
     weight: &[f32],
     packed: Option<&PackedWeight>,
-    bias: Option<&[f32]>,
-    relu: bool,
+    epilogue: Epilogue<'_, f32>,
     dst: &mut [f32],
     isa: Isa,
 ) {
-    let filters = Filters { weight, oc: p.oc, ic: p.ic, mirrored: false };
-    let transformed = packed.filter(|packed| packed.fits(weight_shape(p), isa)).map(|packed| packed.group(0));
-    product::run(isa, p, maps(p), filters, transformed, src, bias, relu, dst);
+    let mut filters = filters(p, weight);
+    let packed = packed.filter(|packed| packed.fits(weight_shape(p), isa)).map(|packed| packed.group(0));
+    let transformed = packed.filter(|_| !product::is_large(Kind::of(p), filters));
+    filters.arranged = packed.filter(|_| transformed.is_none());
+    product::run(isa, p, maps(p), filters, transformed, src, epilogue, dst);
+}
+
+fn filters<'a>(p: &ConvProblem, weight: &'a [f32]) -> Filters<'a> {
+    Filters { weight, oc: p.oc, ic: p.ic, mirrored: false, arranged: None }
 }
 
 fn weight_shape(p: &ConvProblem) -> WeightShape {
@@ -73,14 +78,15 @@ fn weight_shape(p: &ConvProblem) -> WeightShape {
     WeightShape { groups: 1, out: p.oc, inputs: p.ic, taps: p.taps(), form }
 }
 
-/// Transforms the filters once for many calls of [`forward`]; `None` of so many that reading them, four times what they
-/// were, takes longer than transforming them again.
-pub(super) fn pack(p: &ConvProblem, weight: &[f32], isa: Isa) -> Option<PackedWeight> {
-    let filters = Filters { weight, oc: p.oc, ic: p.ic, mirrored: false };
-    let kind = Kind::of(p);
-    let worthwhile = !product::is_large(kind, filters);
-    worthwhile
-        .then(|| PackedWeight::arranged(weight_shape(p), isa, product::transform_filters(isa, kind, filters)))
+/// Transforms the filters once for many calls of [`forward`]; those of which there are so many that reading them, four
+/// times what they were, takes longer than transforming them again, are arranged for that.
+pub(super) fn pack(p: &ConvProblem, weight: &[f32], isa: Isa) -> PackedWeight {
+    let (filters, kind) = (filters(p, weight), Kind::of(p));
+    let panels = match product::is_large(kind, filters) {
+        true => product::arrange_filters(isa, filters),
+        false => product::transform_filters(isa, kind, filters),
+    };
+    PackedWeight::arranged(weight_shape(p), isa, panels)
 }
 
 /// The gradient to the input is the forward, over `dy`, of the mirrored filters with the channels' roles changed.
@@ -100,8 +106,8 @@ pub(super) fn grad_input(
         padding: [0, 2 - p.padding[1], 2 - p.padding[2]],
         ..*p
     };
-    let filters = Filters { weight, oc: p.oc, ic: p.ic, mirrored: true };
-    product::run(isa, &mirrored, maps(&mirrored), filters, None, dy, bias, false, dx);
+    let filters = Filters { mirrored: true, ..filters(p, weight) };
+    product::run(isa, &mirrored, maps(&mirrored), filters, None, dy, Epilogue::bias(bias), dx);
 }
 
 pub(super) fn grad_weight(p: &ConvProblem, src: &[f32], dy: &[f32], dw: &mut [f32], isa: Isa) {

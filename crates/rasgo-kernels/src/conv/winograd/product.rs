@@ -14,10 +14,10 @@ use std::ops::Range;
 use super::ConvProblem;
 use super::filter::{self, Filters, INPUTS, TAPS};
 use super::kind::Kind;
-use super::tiles::{Finish, Maps, Planes, odd_lines};
+use super::tiles::{Maps, Planes, odd_lines};
 use crate::gemm::strided::{Kernels, Tile};
-use crate::threads::{Scratch, SharedMut, parallel, parallel_scratch};
-use crate::{Buffer, Isa};
+use crate::threads::{Scratch, SharedMut, parallel, parallel_chunks, parallel_scratch};
+use crate::{Buffer, Epilogue, Isa};
 
 /// Elements of the planes that a task works on, about: three quarters of a second-level cache of 512 KiB.
 const BLOCK: usize = 96 << 10;
@@ -80,6 +80,22 @@ pub(super) fn transform_filters(isa: Isa, kind: &Kind, filters: Filters<'_>) -> 
     all
 }
 
+/// All filters of a layer, arranged by taps, for [`Filters::arranged`]: panels and blocks of inputs one after the other.
+pub(super) fn arrange_filters(isa: Isa, filters: Filters<'_>) -> Buffer {
+    let (kernels, inputs) = (Kernels::of(isa), filters.inputs());
+    let panels = panels(kernels, filters.outputs());
+    let len = TAPS * inputs * kernels.width();
+    let mut all = Buffer::zeroed::<f32>(panels.len() * len);
+    parallel_chunks(all.as_mut_slice::<f32>(), len, |i, to| {
+        let Panel { outputs, width, .. } = &panels[i];
+        for start in (0..inputs).step_by(INPUTS) {
+            let block = start..inputs.min(start + INPUTS);
+            filters.arrange(isa, block, outputs.clone(), *width, &mut to[TAPS * start * width..]);
+        }
+    });
+    all
+}
+
 /// The transformed filters of some panels.
 #[derive(Clone, Copy)]
 struct Transformed<'a> {
@@ -100,8 +116,7 @@ struct Product<'a> {
     maps: Maps,
     filters: Filters<'a>,
     panels: Vec<Panel>,
-    bias: Option<&'a [f32]>,
-    relu: bool,
+    epilogue: Epilogue<'a, f32>,
     src: &'a [f32],
     zeros: Buffer,
     dst: SharedMut<'a, f32>,
@@ -115,14 +130,13 @@ pub(super) fn run(
     filters: Filters<'_>,
     transformed: Option<&[f32]>,
     src: &[f32],
-    bias: Option<&[f32]>,
-    relu: bool,
+    epilogue: Epilogue<'_, f32>,
     dst: &mut [f32],
 ) {
     let (kind, kernels) = (Kind::of(p), Kernels::of(isa));
     let (panels, zeros) = (panels(kernels, filters.outputs()), Buffer::zeroed::<f32>(filters.inputs()));
     let dst = SharedMut::new(dst);
-    let product = Product { isa, kind, kernels, maps, filters, panels, bias, relu, src, zeros, dst };
+    let product = Product { isa, kind, kernels, maps, filters, panels, epilogue, src, zeros, dst };
     let each = kind.planes * (odd_lines(filters.inputs()) + kernels.width());
     let block = product.whole_tiles(BLOCK / each);
     if is_large(kind, filters) || maps.tiles().div_ceil(block) < FEW {
@@ -270,7 +284,9 @@ impl Product<'_> {
         assert!(range.end - u.first <= u.inputs && tiles * m.row <= m.plane, "the inputs and the tiles");
         assert!(products.len() >= panels.len() * m.len(self.kind.planes), "room for the products");
         let height = self.kernels.even_height(tiles);
-        for plane in 0..self.kind.planes {
+        // Of few rows several planes are computed at once, since one has too few sums to keep the processor busy.
+        let together = Kernels::planes(tiles);
+        for plane in (0..self.kind.planes).step_by(together) {
             for start in range.clone().step_by(K) {
                 for (i, panel) in panels.iter().enumerate() {
                     let filters = i * u.len + plane * filter::plane(u.inputs, panel.width);
@@ -286,10 +302,18 @@ impl Product<'_> {
                             dst: products.as_mut_ptr().wrapping_add(to + row * m.row),
                             dst_row: m.row,
                             accumulate: start > 0,
+                            a_plane: planes.plane,
+                            b_plane: filter::plane(u.inputs, panel.width),
+                            dst_plane: m.plane,
                             ..Tile::PLAIN
                         };
                         // SAFETY: the planes, the panels and the products hold these rows and columns.
-                        unsafe { self.kernels.get(height.min(tiles - row), panel.width)(&tile) };
+                        unsafe {
+                            match together {
+                                1 => self.kernels.get(height.min(tiles - row), panel.width)(&tile),
+                                _ => self.kernels.get_planes(tiles, panel.width)(&tile),
+                            }
+                        }
                     }
                 }
             }
@@ -301,8 +325,7 @@ impl Product<'_> {
     /// # Safety
     /// The products hold the tiles, and nobody else writes these channels of them.
     unsafe fn finish(&self, panels: &[Panel], tiles: Range<usize>, products: &[f32], m: Planes) {
-        let bias = self.bias.map_or(std::ptr::null(), |bias| bias.as_ptr());
-        let finish = Finish { bias, relu: self.relu };
+        let finish = self.epilogue.from(0, 0);
         for (panel, products) in panels.iter().zip(products.chunks(m.len(self.kind.planes))) {
             let (ch, outputs, tiles) = (self.filters.outputs(), panel.outputs.clone(), tiles.clone());
             let (from, dst) = (products.as_ptr(), self.dst.as_ptr());

@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::scheme::Scheme;
+use crate::epilogue::Finish;
 use crate::simd::Vector;
 
 /// Elements of a cache line.
@@ -259,19 +260,11 @@ pub(super) unsafe fn grad_output<
     }
 }
 
-/// What is done to outputs before they are written.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Finish {
-    /// Added to each channel; null for nothing.
-    pub(super) bias: *const f32,
-    pub(super) relu: bool,
-}
-
 /// `A^T m A` of each tile, to channels `first ..` of the map; `count` channels, of which the planes have whole vectors.
 ///
 /// # Safety
 /// `m` holds the planes of the tiles; `dst` is the map `[images, output, ch]`, and no one else uses these channels of
-/// these tiles; the bias has `ch` elements.
+/// these tiles; the bias has `ch` elements, and what is added those of the map.
 #[inline(always)]
 pub(super) unsafe fn output<V: Vector, S: Scheme<N, M>, const N: usize, const M: usize>(
     maps: &Maps,
@@ -291,10 +284,7 @@ pub(super) unsafe fn output<V: Vector, S: Scheme<N, M>, const N: usize, const M:
         let (from, to) = (m.wrapping_add(t * planes.row), dst.wrapping_add(first));
         let mut c = 0;
         while c < channels.len() {
-            let finish = match finish.bias.is_null() {
-                true => finish,
-                false => Finish { bias: finish.bias.wrapping_add(channels.start + c), ..finish },
-            };
+            let finish = finish.further(channels.start + c, first + c);
             let (from, to, n) = (from.wrapping_add(c), to.wrapping_add(c), channels.len() - c);
             // SAFETY: the planes hold the tile, in whole vectors; the pixels inside lie in the map.
             unsafe {
@@ -312,7 +302,8 @@ pub(super) unsafe fn output<V: Vector, S: Scheme<N, M>, const N: usize, const M:
 /// `n` channels of a tile's outputs, of which `inside` rows and columns are wanted.
 ///
 /// # Safety
-/// The planes hold a whole vector, the bias and each pixel inside `n` channels, or a whole vector of them.
+/// The planes hold a whole vector; the bias, each pixel inside and what is added to it `n` channels, or a whole vector of
+/// them.
 #[inline(always)]
 unsafe fn vector_to_map<V: Vector, S: Scheme<N, M>, const N: usize, const M: usize, const PART: bool>(
     from: *const f32,
@@ -336,26 +327,19 @@ unsafe fn vector_to_map<V: Vector, S: Scheme<N, M>, const N: usize, const M: usi
             lines[i][j] = column[i];
         }
     }
-    let with_bias = !finish.bias.is_null();
-    let bias = match with_bias {
-        // SAFETY: the caller's promise.
-        true => unsafe { if PART { V::load_first(finish.bias, n) } else { V::load(finish.bias) } },
-        false => V::zero(),
-    };
+    // SAFETY: the caller's promise.
+    let bias = unsafe { finish.bias::<V, PART>(0, n) };
     for i in 0..M {
         let outputs = S::output(lines[i]);
         for j in 0..M {
-            let mut x = outputs[j];
-            if with_bias {
-                x = x.add(bias);
-            }
-            if finish.relu {
-                x = x.relu();
-            }
             if i < inside[0] && j < inside[1] {
-                let to = to.wrapping_add(i * line + j * pixel);
+                let at = i * line + j * pixel;
+                let to = to.wrapping_add(at);
                 // SAFETY: the caller's promise.
-                unsafe { if PART { x.store_first(to, n) } else { x.store(to) } };
+                unsafe {
+                    let x = finish.apply::<V, PART>(outputs[j], bias, at, n);
+                    if PART { x.store_first(to, n) } else { x.store(to) }
+                };
             }
         }
     }

@@ -1,7 +1,8 @@
 mod transposed;
 mod traps;
 
-use super::super::grad_check::{check, normal};
+use super::super::Activation;
+use super::super::grad_check::{check, check_twice, normal};
 use super::*;
 use crate::{DType, Tensor, grad};
 
@@ -69,7 +70,7 @@ fn options(
     dilation: [usize; 3],
     groups: usize,
 ) -> ConvOptions {
-    ConvOptions { stride, padding, dilation, groups, relu: false }
+    ConvOptions { stride, padding, dilation, groups, activation: Activation::None }
 }
 
 #[test]
@@ -98,12 +99,41 @@ fn options_of_axes_that_are_missing_change_nothing() {
 }
 
 #[test]
-fn a_relu_in_the_convolution_is_the_relu_after_it() {
+fn what_follows_in_the_convolution_is_what_would_follow_it() {
     let (x, w, b) = (normal([2, 3, 5, 4], 1), normal([4, 3, 3, 3], 2), normal([4], 3));
-    let fused = ConvOptions { relu: true, ..ConvOptions::default() };
-    check(&[x.clone(), w.clone(), b.clone()], |x| x[0].conv(&x[1], Some(&x[2]), &fused));
-    let apart = x.conv(&w, Some(&b), &ConvOptions::default()).unwrap().relu().unwrap();
-    assert_eq!(x.conv(&w, Some(&b), &fused).unwrap().to_f64_vec().unwrap(), apart.to_f64_vec().unwrap());
+    // Some of the sums are above 6.
+    let shortcut = normal([2, 4, 3, 2], 4).scale(4.0).unwrap();
+    let plain = ConvOptions::default();
+    for activation in [Activation::None, Activation::Relu, Activation::Relu6] {
+        let fused = ConvOptions { activation, ..plain.clone() };
+        let act = |y: Tensor| match activation {
+            Activation::None => Ok(y),
+            Activation::Relu => y.relu(),
+            Activation::Relu6 => y.relu6(),
+        };
+        let inputs = [x.clone(), w.clone(), b.clone(), shortcut.clone()];
+        check(&inputs[..3], |x| x[0].conv(&x[1], Some(&x[2]), &fused));
+        check(&inputs, |x| x[0].conv_add(&x[1], Some(&x[2]), &x[3], &fused));
+        let without_bias = [x.clone(), w.clone(), shortcut.clone()];
+        check(&without_bias, |x| x[0].conv_add(&x[1], None, &x[2], &fused));
+        check_twice(&without_bias, |x| x[0].conv_add(&x[1], None, &x[2], &fused));
+        for dtype in [DType::F32, DType::F64] {
+            let [x, w, b, s] = inputs.each_ref().map(|t| t.to_dtype(dtype).unwrap());
+            let sums = || x.conv(&w, Some(&b), &plain).unwrap();
+            let same = |fused: Tensor, apart: Tensor| {
+                assert_eq!(fused.to_f64_vec().unwrap(), apart.to_f64_vec().unwrap(), "{activation:?}");
+            };
+            same(x.conv(&w, Some(&b), &fused).unwrap(), act(sums()).unwrap());
+            same(x.conv_add(&w, Some(&b), &s, &fused).unwrap(), act((sums() + s).unwrap()).unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_shortcut_of_another_shape_is_refused() {
+    let (x, w) = (normal([2, 3, 5, 4], 1), normal([4, 3, 3, 3], 2));
+    let error = x.conv_add(&w, None, &normal([2, 4, 3, 1], 3), &ConvOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("shortcut [2, 4, 3, 1] for an output of [2, 4, 3, 2]"), "{error}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The transposed convolution, and the mistakes that libraries of the field have made with it.
 
+use super::super::super::Activation;
 use super::super::super::grad_check::{check, normal};
 use super::*;
 
@@ -62,7 +63,7 @@ fn shared(options: &ConvTransposeOptions) -> ConvOptions {
         padding: options.padding.map(|both| (both, both)),
         dilation: options.dilation,
         groups: options.groups,
-        relu: false,
+        activation: Activation::None,
     }
 }
 
