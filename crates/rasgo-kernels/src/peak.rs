@@ -58,27 +58,28 @@ fn multiply_add(isa: Isa) -> usize {
 /// Twelve independent sums hide the latency of a multiply-add on two units.
 #[cfg(target_arch = "x86_64")]
 macro_rules! fused {
-    ($name:ident, $features:literal, $simd:ident) => {
+    ($name:ident, $features:literal, $vector:path) => {
         #[target_feature(enable = $features)]
         fn $name() -> usize {
-            use crate::gemm::simd::$simd;
+            use crate::simd::Vector;
+            use $vector as V;
             const SUMS: usize = 12;
-            let x = $simd::splat(std::hint::black_box(0.5));
+            let x = V::splat(std::hint::black_box(0.5));
             let mut sums = [x; SUMS];
             for _ in 0..STEPS {
                 for i in 0..SUMS {
-                    sums[i] = $simd::fma(sums[i], x, x);
+                    sums[i] = sums[i].mul_add(x, x);
                 }
             }
             std::hint::black_box(sums);
-            2 * STEPS * SUMS * $simd::LANES
+            2 * STEPS * SUMS * V::LANES
         }
     };
 }
 #[cfg(target_arch = "x86_64")]
-fused!(fused_avx512, "avx512f", zmm);
+fused!(fused_avx512, "avx512f", crate::simd::avx512::F32x16);
 #[cfg(target_arch = "x86_64")]
-fused!(fused_avx2, "avx2,fma", ymm);
+fused!(fused_avx2, "avx2,fma", crate::simd::avx2::F32x8);
 
 /// Products and sums of eight vectors of four, as many as the smallest register file holds with room to spare.
 fn portable() -> usize {

@@ -12,11 +12,12 @@
 use std::ops::Range;
 
 use super::ConvProblem;
-use crate::gemm::packed::{Form, PackedWeight, WeightShape};
+use super::matrix_forward::weight_shape;
+use crate::gemm::driver::lie_well;
+use crate::gemm::packed::{PackedWeight, arrange};
 use crate::gemm::strided::{Kernels, Tile, even};
-use crate::gemm::transposed::pack_transposed;
-use crate::threads::{Scratch, SharedMut, parallel_chunks, parallel_scratch};
-use crate::{Buffer, Epilogue, Isa};
+use crate::threads::{Scratch, SharedMut, parallel_scratch};
+use crate::{Epilogue, Isa};
 
 /// The longest sum: the weights of a panel stay in the second-level cache.
 const K: usize = 8192;
@@ -45,10 +46,7 @@ pub(super) fn accepts_grad_input(p: &ConvProblem, isa: Isa) -> bool {
 fn suits(p: &ConvProblem, isa: Isa) -> bool {
     let (k, row) = (p.ic * p.taps(), p.ic * p.stride[2]);
     // A phase without taps only writes.
-    k == 0
-        || k <= K
-            && p.ic * p.kernel[2] >= LINE
-            && (!row.is_multiple_of(1024) || Kernels::of(isa).height() <= 8)
+    k == 0 || k <= K && p.ic * p.kernel[2] >= LINE && lie_well(row, Kernels::of(isa))
 }
 
 /// Two axes, one group, and taps that are neighbours along a line.
@@ -66,45 +64,9 @@ pub(super) fn forward(
     dst: &mut [f32],
     isa: Isa,
 ) {
-    let panels = Panels::of(p, weight, packed, isa);
-    run(p, Kernels::narrow(isa, p.oc), panels.values(), src, epilogue, dst, Place::whole(p));
-}
-
-/// The weights of a forward in panels, which were arranged before or are now.
-pub(super) enum Panels<'a> {
-    Given(&'a PackedWeight),
-    Own(PackedWeight),
-}
-
-impl<'a> Panels<'a> {
-    pub(super) fn of(p: &ConvProblem, weight: &[f32], packed: Option<&'a PackedWeight>, isa: Isa) -> Self {
-        match packed.filter(|packed| packed.fits(weight_shape(p), isa)) {
-            Some(packed) => Panels::Given(packed),
-            None => Panels::Own(pack(p, weight, isa)),
-        }
-    }
-
-    pub(super) fn values(&self) -> &[f32] {
-        match self {
-            Panels::Given(packed) => packed.group(0),
-            Panels::Own(packed) => packed.group(0),
-        }
-    }
-}
-
-fn weight_shape(p: &ConvProblem) -> WeightShape {
-    WeightShape { groups: 1, out: p.oc, inputs: p.ic, taps: p.taps(), form: Form::StridedPanels }
-}
-
-/// Arranges the weights of a forward in panels of `[k = (tap, input)][width]`.
-pub(super) fn pack(p: &ConvProblem, weight: &[f32], isa: Isa) -> PackedWeight {
-    let (k, taps) = (p.ic * p.taps(), p.taps());
-    let panels = arrange(Kernels::narrow(isa, p.oc), p.oc, k, |outputs, width, to| {
-        let from = weight[outputs.start * k..].as_ptr();
-        // SAFETY: a row of `k` for each output, and room for `k` rows of the width.
-        unsafe { pack_transposed(isa, from, k, outputs.len(), k, [taps, p.ic], to, width) };
-    });
-    PackedWeight::arranged(weight_shape(p), isa, panels)
+    let mut own = None;
+    let packed = PackedWeight::or_new(packed, weight_shape(p), weight, isa, &mut own);
+    run(p, isa, packed.group(0), src, epilogue, dst, Place::whole(p));
 }
 
 /// Where an output of a convolution goes: its first pixel, and the distances of images, lines and pixels.
@@ -173,21 +135,18 @@ pub(super) fn grad_input(
     dx: &mut [f32],
     isa: Isa,
 ) {
-    let kernels = Kernels::narrow(isa, p.ic);
     let (taps, kw, [_, ih, iw]) = (p.taps(), p.kernel[2], p.input);
     for (phase, mirrored) in phases(p).flatten() {
         let [h, w] = &phase.taps;
         let [first_line, first_pixel] = phase.at;
-        let panels = arrange(kernels, p.ic, p.oc * mirrored.taps(), |inputs, width, to| {
-            let mut row = to;
-            for tap in h.iter().flat_map(|kh| w.iter().map(move |kw_at| kh * kw + kw_at)) {
-                for filter in weight.chunks_exact(p.ic * taps) {
-                    for (j, ic) in inputs.clone().enumerate() {
-                        // SAFETY: row `(tap, oc)` of the panel, of which the columns are inputs.
-                        unsafe { *row.add(j) = filter[ic * taps + tap] };
-                    }
-                    row = row.wrapping_add(width);
-                }
+        let panels = arrange(isa, 1, p.ic, p.oc * mirrored.taps(), |_, panel, to| {
+            let filters = || weight.chunks_exact(p.ic * taps);
+            let tap_filters = h.iter().flat_map(|kh| w.iter().map(move |kw_at| kh * kw + kw_at));
+            let steps = tap_filters.flat_map(|tap| filters().map(move |filter| (tap, filter)));
+            // Row `(tap, oc)` of the panel, of which the columns are inputs.
+            for (row, (tap, filter)) in to.chunks_exact_mut(panel.width).zip(steps) {
+                let inputs = filter[panel.cols.start * taps..].chunks_exact(taps);
+                row[..panel.cols.len()].iter_mut().zip(inputs).for_each(|(x, taps)| *x = taps[tap]);
             }
         });
         let place = Place {
@@ -196,36 +155,8 @@ pub(super) fn grad_input(
             line: p.stride[1] * iw * p.ic,
             pixel: p.stride[2] * p.ic,
         };
-        run(&mirrored, kernels, panels.as_slice(), dy, Epilogue::bias(bias), dx, place);
+        run(&mirrored, isa, panels.as_slice(), dy, Epilogue::bias(bias), dx, place);
     }
-}
-
-/// The columns of each panel, as wide as a micro-kernel; the last perhaps of one vector.
-pub(super) fn panels(kernels: &Kernels, columns: usize) -> impl Iterator<Item = (Range<usize>, usize)> {
-    let (width, lanes) = (kernels.width(), kernels.lanes);
-    (0..columns).step_by(width).map(move |start| {
-        let outputs = start..columns.min(start + width);
-        let width = if outputs.len() > lanes { width } else { lanes };
-        (outputs, width)
-    })
-}
-
-/// Weights in panels `[k][width]`, one after the other, each in the room of the widest.
-pub(super) fn arrange(
-    kernels: &Kernels,
-    columns: usize,
-    k: usize,
-    fill: impl Fn(Range<usize>, usize, *mut f32) + Sync,
-) -> Buffer {
-    let len = k * kernels.width();
-    let panels: Vec<_> = panels(kernels, columns).collect();
-    // Columns that a panel does not have are 0: their sums are computed, and not written.
-    let mut all = Buffer::zeroed::<f32>(panels.len() * len);
-    parallel_chunks(all.as_mut_slice::<f32>(), len.max(1), |i, to| {
-        let (outputs, width) = panels[i].clone();
-        fill(outputs, width, to.as_mut_ptr());
-    });
-    all
 }
 
 /// The lines of the input that a task reads, with their padding.
@@ -293,7 +224,7 @@ impl Lines {
 
 fn run(
     p: &ConvProblem,
-    kernels: &Kernels,
+    isa: Isa,
     weight: &[f32],
     src: &[f32],
     epilogue: Epilogue<'_, f32>,
@@ -311,26 +242,27 @@ fn run(
     let rows = oh.div_ceil(parts);
     let lines = Lines::of(p);
     let len = lines.scratch(p, rows);
+    let (kernels, k) = (Kernels::narrow(isa, p.oc), p.kernel[2] * p.ic);
+    let panels = kernels.panels(p.oc);
     let dst = SharedMut::new(dst);
     parallel_scratch(images * parts, Scratch::bytes::<f32>(len), |task, mut scratch| {
         let image = task / parts;
         let rows = task % parts * rows..oh.min((task % parts + 1) * rows);
         let from = lines.get(p, src, image, rows.clone(), scratch.take::<f32>(len));
-        let k = p.kernel[2] * p.ic;
         for (row, h) in rows.enumerate() {
             let line = from.wrapping_add(row * p.stride[1] * lines.len);
             let first = place.first + image * place.image + h * place.line;
-            for (panel, (outputs, width)) in panels(kernels, p.oc).enumerate() {
-                let columns = outputs.len();
+            for panel in &panels {
+                let (columns, width) = (panel.cols.len(), panel.width);
                 let tall = even(ow, kernels.height_of(columns));
                 for w in (0..ow).step_by(tall) {
-                    let to = first + w * place.pixel + outputs.start;
+                    let to = first + w * place.pixel + panel.cols.start;
                     let tile = Tile {
                         k,
                         a: line.wrapping_add(w * p.stride[2] * p.ic),
                         a_row: p.stride[2] * p.ic,
                         a_step: 1,
-                        b: weight[panel * p.ic * p.taps() * kernels.width()..].as_ptr(),
+                        b: weight[panel.at * p.ic * p.taps()..].as_ptr(),
                         b_step: width,
                         dst: dst.as_ptr().wrapping_add(to),
                         dst_row: place.pixel,
@@ -338,7 +270,7 @@ fn run(
                         a_rep: p.dilation[1] * lines.len,
                         b_rep: k * width,
                         cols: columns,
-                        finish: epilogue.from(outputs.start, to),
+                        finish: epilogue.from(panel.cols.start, to),
                         ..Tile::PLAIN
                     };
                     // SAFETY: the lines hold the pixels of these rows, the panel `k` rows for each line of the kernel;

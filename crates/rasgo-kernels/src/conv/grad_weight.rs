@@ -17,9 +17,9 @@
 use std::ops::Range;
 
 use super::ConvProblem;
-use super::direct::{Lines, panels};
+use super::direct::Lines;
 use crate::gemm::driver::TASKS;
-use crate::gemm::strided::{Kernels, Tile, even};
+use crate::gemm::strided::{Kernels, Panel, Tile, even};
 use crate::rows::tree;
 use crate::simd::prefetch;
 use crate::threads::{Scratch, SharedMut, parallel, parallel_scratch};
@@ -64,7 +64,7 @@ struct Plan<'a> {
     line_rows: usize,
     rows: usize,
     /// Panels of the columns, or of the rows of a line where outputs come first.
-    panels: Vec<(Range<usize>, usize)>,
+    panels: Vec<Panel>,
     /// Units of a part: panels of columns, or output channels.
     part: usize,
     units: usize,
@@ -87,13 +87,13 @@ fn block_pixels(distance: usize) -> usize {
 /// Cycles of a step, about: two multiplications and two loads in each, and four until a sum can be added to again.
 fn cost(kernels: &Kernels, rows: usize, columns: usize) -> f64 {
     let tile = |height: usize, vectors: usize| (height * vectors).max(height + vectors).max(8) as f64 / 2.0;
-    let panel = |(columns, _): (Range<usize>, usize)| {
-        let tall = even(rows, kernels.height_of(columns.len()));
-        let vectors = columns.len().div_ceil(kernels.lanes);
+    let panel = |panel: &Panel| {
+        let tall = even(rows, kernels.height_of(panel.width));
+        let vectors = panel.width / kernels.lanes;
         let rest = rows % tall;
         (rows / tall) as f64 * tile(tall, vectors) + if rest > 0 { tile(rest, vectors) } else { 0.0 }
     };
-    panels(kernels, columns).map(panel).sum()
+    kernels.panels(columns).iter().map(panel).sum()
 }
 
 impl<'a> Plan<'a> {
@@ -135,7 +135,7 @@ impl<'a> Plan<'a> {
         }
         let rows = lines.len() * line_rows;
         let outputs_first = shape == Shape::OutputsFirst;
-        let panels: Vec<_> = panels(kernels, if outputs_first { line_rows } else { columns }).collect();
+        let panels = kernels.panels(if outputs_first { line_rows } else { columns });
         let units = if outputs_first { go } else { panels.len() };
 
         let most = (CHUNK / p.output_pixels().max(1)).max(1);
@@ -205,7 +205,7 @@ impl<'a> Plan<'a> {
                 let step = Tile { reps: rows, accumulate: true, b_ends: true, ..Tile::PLAIN };
                 match self.shape {
                     Shape::OutputsFirst => {
-                        for (columns, _) in &self.panels {
+                        for Panel { cols: columns, .. } in &self.panels {
                             let tall = even(units.len(), self.kernels.height_of(columns.len()));
                             for oc in units.clone().step_by(tall) {
                                 let to = &mut sums[(oc - units.start) * self.rows + row + columns.start..];
@@ -234,7 +234,7 @@ impl<'a> Plan<'a> {
                     Shape::TapsFirst | Shape::Wide(_) => {
                         let pixels = if let Shape::Wide(pixels) = self.shape { pixels } else { 1 };
                         for unit in units.clone() {
-                            let (columns, across) = &self.panels[unit];
+                            let Panel { cols: columns, width: across, .. } = &self.panels[unit];
                             let to =
                                 sums[(unit - units.start) * self.unit_len() + row * across..].as_mut_ptr();
                             let whole = Tile {
@@ -329,11 +329,11 @@ impl<'a> Plan<'a> {
         let sum = |oc: usize, row: usize| match self.shape {
             Shape::OutputsFirst => sums[oc * self.rows + row],
             Shape::TapsFirst => {
-                let (unit, width) = (oc / self.kernels.width(), self.panels[oc / self.kernels.width()].1);
+                let (unit, width) = (oc / self.kernels.width(), self.panels[oc / self.kernels.width()].width);
                 sums[unit * self.unit_len() + row * width + oc % self.kernels.width()]
             }
             Shape::Wide(pixels) => {
-                let (width, step) = (self.panels[0].1, p.stride[2] * gi);
+                let (width, step) = (self.panels[0].width, p.stride[2] * gi);
                 (0..pixels).map(|i| sums[(row + i * step) * width + i * go + oc]).sum()
             }
         };

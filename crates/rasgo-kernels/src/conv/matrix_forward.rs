@@ -25,15 +25,9 @@ pub(super) fn forward(
     dst: &mut [f32],
     isa: Isa,
 ) {
-    let (go, shape) = (p.group_oc(), weight_shape(p));
-    let own;
-    let packed = match packed {
-        Some(packed) if packed.fits(shape, isa) => packed,
-        _ => {
-            own = PackedWeight::new(shape, weight, isa);
-            &own
-        }
-    };
+    let go = p.group_oc();
+    let mut own = None;
+    let packed = PackedWeight::or_new(packed, weight_shape(p), weight, isa, &mut own);
     let [_, oh, ow] = p.output;
     let dst = SharedMut::new(dst);
     for group in 0..p.groups {

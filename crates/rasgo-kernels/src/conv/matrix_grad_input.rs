@@ -7,9 +7,9 @@
 
 use super::{ConvProblem, views};
 use crate::gemm::driver::{Place, Right, rows_product};
-use crate::gemm::level::{Level, packed_len};
+use crate::gemm::packed::arrange;
 use crate::gemm::view::View;
-use crate::threads::{SharedMut, parallel};
+use crate::threads::SharedMut;
 use crate::{Buffer, Epilogue, Isa};
 
 /// The taps of one phase of one axis, in the order of the outputs they read.
@@ -89,14 +89,7 @@ fn taps(p: &ConvProblem, axes: &[Phase; 3]) -> Vec<usize> {
 /// The weights of a phase in panels `[panel][k = (tap, oc)][width of ic]`.
 fn pack(p: &ConvProblem, group: usize, taps: &[usize], weight: &[f32], isa: Isa) -> Buffer {
     let (gi, go, all) = (p.group_ic(), p.group_oc(), p.taps());
-    let panels = Level::of(isa).panels(gi);
-    let k = taps.len() * go;
-    let mut packed = Buffer::new::<f32>(packed_len(&panels, k));
-    let shared = SharedMut::new(packed.as_mut_slice::<f32>());
-    parallel(panels.len(), |task| {
-        let panel = &panels[task];
-        // SAFETY: each panel has its own place.
-        let to = unsafe { shared.slice(panel.at * k, panel.width * k) };
+    arrange(isa, 1, gi, taps.len() * go, |_, panel, to| {
         for oc in 0..go {
             let from = &weight[((group * go + oc) * gi + panel.cols.start) * all..][..panel.cols.len() * all];
             for (i, &tap) in taps.iter().enumerate() {
@@ -106,6 +99,5 @@ fn pack(p: &ConvProblem, group: usize, taps: &[usize], weight: &[f32], isa: Isa)
                 }
             }
         }
-    });
-    packed
+    })
 }

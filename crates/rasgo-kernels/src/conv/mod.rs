@@ -11,7 +11,6 @@ mod direct;
 mod grad_weight;
 mod matrix_forward;
 mod matrix_grad_input;
-mod pointwise;
 mod problem;
 mod reference;
 mod spread;
@@ -35,10 +34,9 @@ type ForwardFn = fn(&ConvProblem, &[f32], &[f32], Option<&PackedWeight>, Epilogu
 type GradInputFn = fn(&ConvProblem, &[f32], &[f32], Option<&[f32]>, &mut [f32], Isa);
 type GradWeightFn = fn(&ConvProblem, &[f32], &[f32], &mut [f32], Isa);
 
-static FORWARD: [Implementation<ForwardFn>; 6] = [
+static FORWARD: [Implementation<ForwardFn>; 5] = [
     Implementation { name: "depthwise", accepts: depthwise::accepts, run: depthwise::forward },
     Implementation { name: "winograd", accepts: winograd::accepts, run: winograd::forward },
-    Implementation { name: "pointwise", accepts: pointwise::accepts, run: pointwise::forward },
     Implementation { name: "direct", accepts: direct::accepts, run: direct::forward },
     Implementation { name: "matrix", accepts: |_, _| true, run: matrix_forward::forward },
     Implementation {
@@ -48,10 +46,9 @@ static FORWARD: [Implementation<ForwardFn>; 6] = [
     },
 ];
 
-static GRAD_INPUT: [Implementation<GradInputFn>; 7] = [
+static GRAD_INPUT: [Implementation<GradInputFn>; 6] = [
     Implementation { name: "depthwise", accepts: depthwise::accepts, run: depthwise::grad_input },
     Implementation { name: "winograd", accepts: winograd::accepts, run: winograd::grad_input },
-    Implementation { name: "pointwise", accepts: pointwise::accepts_grad_input, run: pointwise::grad_input },
     Implementation { name: "spread", accepts: spread::accepts, run: spread::grad_input },
     Implementation { name: "direct", accepts: direct::accepts_grad_input, run: direct::grad_input },
     Implementation { name: "matrix", accepts: |_, _| true, run: matrix_grad_input::grad_input },
@@ -88,8 +85,7 @@ pub fn pack_weight(p: &ConvProblem, weight: &[f32]) -> Option<PackedWeight> {
     let isa = Isa::current();
     match choose(&FORWARD, p, isa).name {
         "winograd" => Some(winograd::pack(p, weight, isa)),
-        "direct" | "pointwise" => Some(direct::pack(p, weight, isa)),
-        "matrix" => Some(PackedWeight::new(matrix_forward::weight_shape(p), weight, isa)),
+        "direct" | "matrix" => Some(PackedWeight::new(matrix_forward::weight_shape(p), weight, isa)),
         _ => None,
     }
 }

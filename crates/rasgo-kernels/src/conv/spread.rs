@@ -9,9 +9,10 @@
 use std::ops::Range;
 
 use super::ConvProblem;
-use super::direct::{arrange, flat, panels};
+use super::direct::flat;
 use crate::Isa;
 use crate::gemm::driver::TASKS;
+use crate::gemm::packed::arrange;
 use crate::gemm::strided::{Kernels, Tile, even};
 use crate::simd::simd_fn;
 use crate::threads::{Scratch, SharedMut, parallel_scratch};
@@ -74,29 +75,29 @@ pub(super) fn grad_input(
         return;
     }
     let kernels = Kernels::narrow(isa, columns);
-    let panels: Vec<_> = panels(kernels, columns).collect();
+    let panels = kernels.panels(columns);
     let row = panels.len() * kernels.width();
-    let packed = pack(p, kernels, weight);
+    let packed = pack(p, isa, weight);
     let packed = packed.as_slice::<f32>();
     let table = Table::new(p, crate::simd::lanes(isa), row);
     let tall = even(ow.max(1), kernels.height());
     let products = |from: *const f32, t: *mut f32| {
-        for (panel, (columns, width)) in panels.iter().enumerate() {
-            let tall = tall.min(kernels.height_of(columns.len()));
+        for panel in &panels {
+            let tall = tall.min(kernels.height_of(panel.width));
             for w in (0..ow).step_by(tall) {
                 let tile = Tile {
                     k: p.oc,
                     a: from.wrapping_add(w * p.oc),
                     a_row: p.oc,
                     a_step: 1,
-                    b: packed[panel * p.oc * kernels.width()..].as_ptr(),
-                    b_step: *width,
-                    dst: t.wrapping_add(w * row + columns.start),
+                    b: packed[panel.at * p.oc..].as_ptr(),
+                    b_step: panel.width,
+                    dst: t.wrapping_add(w * row + panel.cols.start),
                     dst_row: row,
                     ..Tile::PLAIN
                 };
                 // SAFETY: a row of `dy`, a panel with a step for each of its channels, and `t` with whole panels.
-                unsafe { kernels.get(tall.min(ow - w), *width)(&tile) };
+                unsafe { kernels.get(tall.min(ow - w), panel.width)(&tile) };
             }
         }
     };
@@ -135,13 +136,12 @@ fn outputs(p: &ConvProblem, lines: &Range<usize>) -> Range<usize> {
 }
 
 /// Panels `[oc][width]`, whose columns are the elements `(kh, kw, ic)` of filters.
-fn pack(p: &ConvProblem, kernels: &Kernels, weight: &[f32]) -> crate::Buffer {
+fn pack(p: &ConvProblem, isa: Isa, weight: &[f32]) -> crate::Buffer {
     let taps = p.taps();
-    arrange(kernels, taps * p.ic, p.oc, |columns, width, to| {
-        for (oc, filter) in weight.chunks_exact(p.ic * taps).enumerate() {
-            for (j, at) in columns.clone().enumerate() {
-                // SAFETY: row `oc` of the panel.
-                unsafe { *to.add(oc * width + j) = filter[at % p.ic * taps + at / p.ic] };
+    arrange(isa, 1, taps * p.ic, p.oc, |_, panel, to| {
+        for (row, filter) in to.chunks_exact_mut(panel.width).zip(weight.chunks_exact(p.ic * taps)) {
+            for (x, at) in row.iter_mut().zip(panel.cols.clone()) {
+                *x = filter[at % p.ic * taps + at / p.ic];
             }
         }
     })

@@ -2,32 +2,37 @@
 //!
 //! [`rows_product`] is `dst[M, N] = left[M, K] * right[K, N]` with a row of the left view per row of `dst`
 //! (forward, gradient to the input, linear layers). [`steps_product`] is `dst[M, N] = left[K, M]^T *
-//! right[K, N]` over a range of K (gradients to weights), where a row of either view is one step of the sum.
+//! right[K, N]` (gradients to the weights of linear layers), where a row of either view is one step of the sum.
 //!
-//! `k` is cut into blocks of nearly the same length, at most [`KC`]; blocks are added in order. The left block
-//! is packed into scratch of the task; one of its tiles stays in the first-level cache while the panels of the
-//! right matrix stream past it from the second.
+//! `k` is cut into blocks of nearly the same length, at most [`STEPS`]; blocks are added in order. A left side that is an
+//! ordinary matrix is read as it lies; else a block of it is packed into scratch of the task. Its rows stay in the
+//! first-level cache while the panels of the right matrix stream past them from the second.
 
 use std::ops::Range;
 
-use super::block::Block;
-use super::level::{Level, Panel, packed_len};
-use super::micro::{KC, ROW};
+use super::packed::arrange;
+use super::strided::{Kernels, Panel, STEPS, Tile, even};
 use super::transposed::pack_transposed;
 use super::view::{Segment, View};
-use crate::threads::{Scratch, SharedMut, parallel, parallel_scratch};
+use crate::epilogue::Finish;
+use crate::threads::{Scratch, SharedMut, parallel_scratch};
 use crate::{Buffer, Epilogue, Isa};
 
-/// Rows of one task: four tiles of 14, two of 28. Their packed block takes a sixteenth of the second-level cache.
+/// Rows of one task: four tiles of 14.
 const MC: usize = 56;
 /// A task of few columns and short sums takes up to eight times the rows, to be worth this many multiplications.
 const TASK_WORK: usize = 1 << 19;
+/// Elements of a right matrix that is read from the third-level cache.
+const LARGE: usize = 1 << 17;
 /// Panels of one task when it packs the right matrix itself.
 const PANELS: usize = 8;
 /// The number of tasks that keeps eight threads busy.
 pub(crate) const TASKS: usize = 16;
 /// Fewer multiplications than this are not worth another thread.
 const GRAIN: usize = 1 << 17;
+/// Packed rows of the left matrix lie this far apart: the longest block of `k` and 16 more, an odd number of cache lines,
+/// so that the rows of a tile do not fall into the same set of the first-level cache.
+const ROW: usize = STEPS + 16;
 
 /// The right matrix.
 #[derive(Debug, Clone, Copy)]
@@ -48,24 +53,36 @@ pub(crate) struct Place {
     pub(crate) stride: [usize; 4],
 }
 
+/// Rows whose places are a fixed distance apart: how many, and where the first one is.
+type Rows = (usize, usize);
+
+impl Place {
+    /// The rows of some segments, as few runs as there are.
+    fn runs(&self, segments: &[Segment], runs: &mut Vec<Rows>) {
+        runs.clear();
+        let [image, d, h, w] = self.stride;
+        for segment in segments {
+            let line = self.base + segment.image * image + segment.d * d + segment.h * h;
+            let first = line + segment.w * w;
+            match runs.last_mut() {
+                Some((count, start)) if *start + *count * w == first => *count += segment.len,
+                _ => runs.push((segment.len, first)),
+            }
+        }
+    }
+}
+
 /// The blocks that `k` is cut into; one, empty, if `k` is 0, so that the destination is written.
-fn blocks(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let count = range.len().div_ceil(KC).max(1);
-    let size = range.len().div_ceil(count);
-    (0..count).map(move |i| (range.start + i * size)..(range.start + (i + 1) * size).min(range.end))
+fn blocks(k: usize) -> impl Iterator<Item = Range<usize>> {
+    let size = even(k, STEPS);
+    (0..k.div_ceil(size).max(1)).map(move |i| i * size..((i + 1) * size).min(k))
 }
 
 /// Packs the whole right matrix, for products with many rows: `[panel][k][width]`.
-pub(crate) fn pack_right(isa: Isa, right: Right<'_>, panels: &[Panel], k: usize) -> Buffer {
-    let mut packed = Buffer::new::<f32>(packed_len(panels, k));
-    let shared = SharedMut::new(packed.as_mut_slice::<f32>());
-    parallel(panels.len(), |i| {
-        let panel = &panels[i];
-        // SAFETY: each panel has its own place.
-        let dst = unsafe { shared.slice(panel.at * k, panel.width * k) };
-        pack_panels(isa, right, &panels[i..=i], k, 0..k, dst, &mut Vec::new());
-    });
-    packed
+pub(crate) fn pack_right(isa: Isa, right: Right<'_>, n: usize, k: usize) -> Buffer {
+    arrange(isa, 1, n, k, |_, panel, to| {
+        pack_panels(isa, right, std::slice::from_ref(panel), k, 0..k, to, &mut Vec::new());
+    })
 }
 
 /// Packs steps `steps` of some panels, one after the other.
@@ -102,6 +119,12 @@ fn pack_panels(
     }
 }
 
+/// Whether rows that far apart are read as they lie. Rows a page apart fall into the same set of the first-level cache,
+/// which has room for eight of them.
+pub(crate) fn lie_well(distance: usize, kernels: &Kernels) -> bool {
+    !distance.is_multiple_of(1024) || kernels.height() <= 8
+}
+
 /// `dst[M, N] = left[M, K] * right[K, N]`, then the epilogue.
 pub(crate) fn rows_product(
     isa: Isa,
@@ -112,15 +135,21 @@ pub(crate) fn rows_product(
     place: Place,
     epilogue: Epilogue<'_, f32>,
 ) {
-    let (level, m, k) = (Level::of(isa), left.rows(), left.cols());
+    let (kernels, m, k) = (Kernels::narrow(isa, n), left.rows(), left.cols());
     if m == 0 || n == 0 {
         return;
     }
-    let panels = level.panels(n);
+    let panels = kernels.panels(n);
     let packed = matches!(right, Right::Packed(_));
-    // A task that packs the right side itself uses it for more rows.
-    let rows_for_work = (TASK_WORK / (MC * n * k).max(1)).clamp(1, 8);
-    let most_rows = MC * if packed { rows_for_work } else { rows_for_work.max(2) };
+    let lies = left.as_matrix().filter(|(_, row)| lie_well(*row, kernels));
+    // A task that packs the right side itself uses it for more rows, and so does one for whose panels the second-level
+    // cache is too small.
+    let again = match packed {
+        false => 2,
+        true if n * k > LARGE => 4,
+        true => 1,
+    };
+    let most_rows = MC * (TASK_WORK / (MC * n * k).max(1)).clamp(again, 8);
     let wanted = (m * n * k / GRAIN).clamp(1, TASKS);
     let mut mc = most_rows.min(m.next_multiple_of(MC / 4));
     let most_panels = if packed { panels.len() } else { PANELS };
@@ -133,127 +162,111 @@ pub(crate) fn rows_product(
         mc = (mc / 2).next_multiple_of(MC / 4);
     }
     let across = panels.len().div_ceil(np);
-    let kc = k.min(KC);
-    let widest = panels.chunks(np).map(|part| part.iter().map(|panel| panel.width).sum()).max().unwrap_or(0);
-    let right_len = if packed { 0 } else { kc * widest };
-    let bytes =
-        Scratch::bytes::<f32>(mc * ROW) + Scratch::bytes::<f32>(right_len) + Scratch::bytes::<usize>(mc);
+    let widest = panels.chunks(np).map(width).max().unwrap_or(0);
+    let (left_len, right_len) =
+        (if lies.is_some() { 0 } else { mc * ROW }, if packed { 0 } else { k.min(STEPS) * widest });
+    let bytes = Scratch::bytes::<f32>(left_len) + Scratch::bytes::<f32>(right_len);
     parallel_scratch(tasks(mc, np), bytes, |task, mut scratch| {
         let rows = (task / across * mc)..(task / across * mc + mc).min(m);
         let panels = &panels[task % across * np..(task % across * np + np).min(panels.len())];
-        let a = scratch.take::<f32>(rows.len() * ROW);
-        let b = scratch.take::<f32>(right_len);
-        let offsets = scratch.take::<usize>(rows.len());
-        let (mut segments, mut steps_scratch) = (Vec::new(), Vec::new());
+        let (a, b) = (scratch.take::<f32>(left_len), scratch.take::<f32>(right_len));
+        let (mut segments, mut steps_scratch, mut runs) = (Vec::new(), Vec::new(), Vec::new());
         left.segments(rows.clone(), &mut segments);
-        place.offsets(&segments, offsets);
-        for steps in blocks(0..k) {
-            let last = steps.end == k;
-            let left_block = a.as_mut_ptr();
-            // SAFETY: `a` holds the rows, `ROW` apart, which is more than the longest block.
-            unsafe { left.pack(isa, &segments, steps.clone(), left_block, ROW) };
+        place.runs(&segments, &mut runs);
+        for steps in blocks(k) {
+            let (first, row) = match lies {
+                Some((from, row)) => (from[rows.start * row + steps.start..].as_ptr(), row),
+                None => {
+                    // SAFETY: `a` holds the rows, `ROW` apart, which is more than the longest block.
+                    unsafe { left.pack(isa, &segments, steps.clone(), a.as_mut_ptr(), ROW) };
+                    (a.as_ptr(), ROW)
+                }
+            };
             if !packed {
                 pack_panels(isa, right, panels, k, steps.clone(), b, &mut steps_scratch);
             }
-            let right_at = |panel: &Panel| match right {
-                Right::Packed(all) => all[panel.at * k + steps.start * panel.width..].as_ptr(),
-                _ => b[(panel.at - panels[0].at) * steps.len()..].as_ptr(),
-            };
-            let block = Block {
-                kernels: |kind| kind.by_row,
-                left: left_block,
-                row: ROW,
-                height: usize::MAX,
-                offsets,
-                accumulate: steps.start > 0,
-                epilogue: if last { epilogue } else { Epilogue::NONE },
-            };
-            // SAFETY: the packed sides hold the block, and this task alone writes these rows and columns.
-            unsafe { block.multiply(level, steps.len(), panels, right_at, dst.as_ptr()) };
+            let last = steps.end == k;
+            for panel in panels {
+                let (columns, width) = (panel.cols.len(), panel.width);
+                let b = match right {
+                    Right::Packed(all) => all[panel.at * k + steps.start * width..].as_ptr(),
+                    _ => b[(panel.at - panels[0].at) * steps.len()..].as_ptr(),
+                };
+                let mut done = 0;
+                for &(count, start) in &runs {
+                    let tall = even(count, kernels.height_of(columns));
+                    for row_at in (0..count).step_by(tall) {
+                        let to = start + row_at * place.stride[3] + panel.cols.start;
+                        let tile = Tile {
+                            k: steps.len(),
+                            a: first.wrapping_add((done + row_at) * row),
+                            a_row: row,
+                            a_step: 1,
+                            b,
+                            b_step: width,
+                            dst: dst.as_ptr().wrapping_add(to),
+                            dst_row: place.stride[3],
+                            accumulate: steps.start > 0,
+                            cols: columns,
+                            finish: if last { epilogue.from(panel.cols.start, to) } else { Finish::NONE },
+                            ..Tile::PLAIN
+                        };
+                        // SAFETY: both sides hold the block, and this task alone writes these rows and columns.
+                        unsafe { kernels.get(tall.min(count - row_at), columns)(&tile) };
+                    }
+                    done += count;
+                }
+            }
         }
     });
 }
 
-impl Place {
-    fn offsets(&self, segments: &[Segment], into: &mut [usize]) {
-        let mut at = into.iter_mut();
-        for segment in segments {
-            let [image, d, h, w] = self.stride;
-            let line = self.base + segment.image * image + segment.d * d + segment.h * h;
-            for x in segment.w..segment.w + segment.len {
-                *at.next().expect("one offset a row") = line + x * w;
+/// Columns of neighbouring panels, with their padding.
+fn width(panels: &[Panel]) -> usize {
+    panels.iter().map(|panel| panel.width).sum()
+}
+
+/// `dst[M, N] = left[K, M]^T * right[K, N]`: both sides are packed, some columns of each, block by block.
+pub(crate) fn steps_product(isa: Isa, left: &View<'_>, right: Right<'_>, n: usize, dst: SharedMut<'_, f32>) {
+    /// Rows and panels of one task.
+    const ROWS: usize = 112;
+    const PANELS: usize = 6;
+    let (kernels, m, k) = (Kernels::narrow(isa, n), left.cols(), left.rows());
+    let panels = kernels.panels(n);
+    let (down, across) = (m.div_ceil(ROWS), panels.len().div_ceil(PANELS));
+    let (left_len, right_len) =
+        (STEPS * ROWS.min(m), STEPS * panels.chunks(PANELS).map(width).max().unwrap_or(0));
+    let bytes = Scratch::bytes::<f32>(left_len) + Scratch::bytes::<f32>(right_len);
+    parallel_scratch(down * across, bytes, |task, mut scratch| {
+        let rows = (task / across * ROWS)..(task / across * ROWS + ROWS).min(m);
+        let panels = &panels[task % across * PANELS..(task % across * PANELS + PANELS).min(panels.len())];
+        let (a, b) = (scratch.take::<f32>(left_len), scratch.take::<f32>(right_len));
+        let mut segments = Vec::new();
+        for steps in blocks(k) {
+            left.segments(steps.clone(), &mut segments);
+            // SAFETY: `a` holds these columns of the block's steps.
+            unsafe { left.pack(isa, &segments, rows.clone(), a.as_mut_ptr(), rows.len()) };
+            pack_panels(isa, right, panels, k, steps.clone(), b, &mut segments);
+            for panel in panels {
+                let tall = even(rows.len(), kernels.height_of(panel.cols.len()));
+                for row in (0..rows.len()).step_by(tall) {
+                    let tile = Tile {
+                        k: steps.len(),
+                        a: a[row..].as_ptr(),
+                        a_row: 1,
+                        a_step: rows.len(),
+                        b: b[(panel.at - panels[0].at) * steps.len()..].as_ptr(),
+                        b_step: panel.width,
+                        dst: dst.as_ptr().wrapping_add((rows.start + row) * n + panel.cols.start),
+                        dst_row: n,
+                        accumulate: steps.start > 0,
+                        cols: panel.cols.len(),
+                        ..Tile::PLAIN
+                    };
+                    // SAFETY: the packed sides hold the block; this task alone writes these rows and columns.
+                    unsafe { kernels.get(tall.min(rows.len() - row), panel.cols.len())(&tile) };
+                }
             }
         }
-    }
-}
-
-/// The scratch of [`steps_product`], kept by its caller from call to call.
-#[derive(Debug)]
-pub(crate) struct StepsScratch<'a> {
-    a: &'a mut [f32],
-    b: &'a mut [f32],
-    segments: Vec<Segment>,
-}
-
-impl<'a> StepsScratch<'a> {
-    /// What it takes of a task's scratch, for at most `rows` rows and `width` columns (with the padding).
-    pub(crate) fn bytes(level: &Level, rows: usize, width: usize) -> usize {
-        Scratch::bytes::<f32>(rows.next_multiple_of(level.step) * KC) + Scratch::bytes::<f32>(width * KC)
-    }
-
-    pub(crate) fn new(scratch: &mut Scratch<'a>, level: &Level, rows: usize, width: usize) -> Self {
-        let a = scratch.take::<f32>(rows.next_multiple_of(level.step) * KC);
-        StepsScratch { a, b: scratch.take::<f32>(width * KC), segments: Vec::new() }
-    }
-}
-
-/// `dst[M, N] = left[K, M]^T * right[K, N]` over `steps` of K, columns `cols` of the left view and `panels` of
-/// the right matrix. Row `i` of the result begins at `dst + offsets[i]`.
-///
-/// # Safety
-/// The destination is writable there, and no one else uses it.
-pub(crate) unsafe fn steps_product(
-    isa: Isa,
-    left: &View<'_>,
-    right: Right<'_>,
-    steps: Range<usize>,
-    cols: Range<usize>,
-    panels: &[Panel],
-    scratch: &mut StepsScratch<'_>,
-    dst: *mut f32,
-    offsets: &[usize],
-) {
-    let level = Level::of(isa);
-    let height = tile_height(level, cols.len());
-    for block in blocks(steps.clone()) {
-        left.segments(block.clone(), &mut scratch.segments);
-        let a = &mut *scratch.a;
-        for (i, start) in cols.clone().step_by(height).enumerate() {
-            let to = &mut a[i * level.step * block.len()..(i + 1) * level.step * block.len()];
-            let tile = start..cols.end.min(start + height);
-            // SAFETY: `to` holds the block's steps, `level.step` apart.
-            unsafe { left.pack(isa, &scratch.segments, tile, to.as_mut_ptr(), level.step) };
-        }
-        let a = a.as_ptr();
-        let k = left.rows();
-        pack_panels(isa, right, panels, k, block.clone(), scratch.b, &mut scratch.segments);
-        let b = &*scratch.b;
-        let product = Block {
-            kernels: |kind| kind.by_step,
-            left: a,
-            row: 0,
-            height,
-            offsets,
-            accumulate: block.start > steps.start,
-            epilogue: Epilogue::NONE,
-        };
-        let right_at = |panel: &Panel| b[(panel.at - panels[0].at) * block.len()..].as_ptr();
-        // SAFETY: the packed sides hold the block; the destination is the caller's promise.
-        unsafe { product.multiply(level, block.len(), panels, right_at, dst) };
-    }
-}
-
-/// The height of tiles, all the same but the last, that cuts `rows` into the fewest.
-pub(crate) fn tile_height(level: &Level, rows: usize) -> usize {
-    rows.div_ceil(rows.div_ceil(level.step).max(1)).max(1)
+    });
 }

@@ -1,28 +1,17 @@
 //! Matrix products.
 
-mod block;
 pub(crate) mod driver;
-pub(crate) mod level;
-pub(crate) mod micro;
-#[cfg(target_arch = "x86_64")]
-mod micro_avx2;
-#[cfg(target_arch = "x86_64")]
-mod micro_avx512;
-mod micro_portable;
 pub(crate) mod packed;
 mod reference;
-#[cfg(target_arch = "x86_64")]
-pub(crate) mod simd;
 pub(crate) mod strided;
 pub(crate) mod transposed;
 pub(crate) mod view;
 
 pub use packed::PackedWeight;
 
-use crate::threads::{SharedMut, parallel_scratch};
+use crate::threads::SharedMut;
 use crate::{Epilogue, Float, Isa};
-use driver::{Place, Right, StepsScratch, pack_right, rows_product, steps_product};
-use level::Level;
+use driver::{Place, Right, pack_right, rows_product, steps_product};
 use packed::{Form, WeightShape};
 use view::View;
 
@@ -99,7 +88,7 @@ fn by_rows(
     }
     // With few rows each piece of the right matrix is used by one task only.
     if m > 128 && n * k <= PACK_WHOLE {
-        let packed = pack_right(isa, right, &Level::of(isa).panels(n), k);
+        let packed = pack_right(isa, right, n, k);
         rows_product(isa, &left, Right::Packed(packed.as_slice()), n, dst, place, epilogue);
     } else {
         rows_product(isa, &left, right, n, dst, place, epilogue);
@@ -108,29 +97,10 @@ fn by_rows(
 
 /// The left matrix lies transposed: one step of the sum is a row of it.
 fn by_steps(m: usize, n: usize, k: usize, a: &[f32], b: &[f32], trans_b: bool, dst: &mut [f32]) {
-    /// Rows and panels of one task.
-    const ROWS: usize = 112;
-    const PANELS: usize = 6;
-    let isa = Isa::current();
-    let level = Level::of(isa);
     let left = View::matrix(a, k, m, 0..m);
     let steps = View::matrix(if trans_b { &[] } else { b }, if trans_b { 0 } else { k }, n, 0..n);
     let right = if trans_b { Right::Transposed(b) } else { Right::Steps(&steps) };
-    let panels = level.panels(n);
-    let (down, across) = (m.div_ceil(ROWS), panels.len().div_ceil(PANELS));
-    let dst = SharedMut::new(dst);
-    let widest =
-        panels.chunks(PANELS).map(|part| part.iter().map(|panel| panel.width).sum()).max().unwrap_or(0);
-    let bytes = StepsScratch::bytes(level, ROWS.min(m), widest);
-    parallel_scratch(down * across, bytes, |task, mut scratch| {
-        let rows = (task / across * ROWS)..(task / across * ROWS + ROWS).min(m);
-        let panels = &panels[task % across * PANELS..(task % across * PANELS + PANELS).min(panels.len())];
-        let mut scratch = StepsScratch::new(&mut scratch, level, rows.len(), widest);
-        let offsets: [usize; ROWS] = std::array::from_fn(|i| (rows.start + i) * n);
-        let offsets = &offsets[..rows.len()];
-        // SAFETY: this task alone writes these rows and columns.
-        unsafe { steps_product(isa, &left, right, 0..k, rows, panels, &mut scratch, dst.as_ptr(), offsets) };
-    });
+    steps_product(Isa::current(), &left, right, n, SharedMut::new(dst));
 }
 
 fn finish_rows(n: usize, epilogue: Epilogue<'_, f32>, dst: &mut [f32]) {

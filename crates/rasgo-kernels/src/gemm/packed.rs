@@ -1,6 +1,6 @@
 //! Weights arranged for the micro-kernels, once for many products.
 
-use super::level::{Level, packed_len};
+use super::strided::{Kernels, Panel};
 use super::transposed::pack_transposed;
 use crate::threads::{SharedMut, parallel};
 use crate::{Buffer, Isa};
@@ -18,10 +18,8 @@ pub(crate) struct WeightShape {
 /// How weights are arranged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// Panels of the widths of [`Level`], `[panel][k = (tap, input)][width]`.
+    /// Panels `[panel][k = (tap, input)][width]`.
     Panels,
-    /// The same, of the widths of [`Kernels`](super::strided::Kernels).
-    StridedPanels,
     /// Filters, transformed for tiles of so many outputs along an axis, or arranged for that.
     Winograd(usize),
 }
@@ -49,23 +47,29 @@ impl PackedWeight {
     /// Each group in panels `[panel][k = (tap, input)][width]`.
     pub(crate) fn new(shape: WeightShape, weight: &[f32], isa: Isa) -> PackedWeight {
         assert_eq!(weight.len(), shape.len(), "the weight has groups * out * inputs * taps elements");
-        let k = shape.k();
-        let panels = Level::of(isa).panels(shape.out);
-        let group_len = packed_len(&panels, k);
-        let mut packed = Buffer::new::<f32>(shape.groups * group_len);
-        let shared = SharedMut::new(packed.as_mut_slice::<f32>());
-        parallel(shape.groups * panels.len(), |task| {
-            let (group, panel) = (task / panels.len(), &panels[task % panels.len()]);
-            let first = group * shape.out;
-            let from = &weight[(first + panel.cols.start) * k..(first + panel.cols.end) * k];
-            let order = [shape.taps, shape.inputs];
-            // SAFETY: each panel has its own place; it holds k rows of its width.
+        let (k, order) = (shape.k(), [shape.taps, shape.inputs]);
+        let packed = arrange(isa, shape.groups, shape.out, k, |group, panel, to| {
+            let from = weight[(group * shape.out + panel.cols.start) * k..].as_ptr();
+            // SAFETY: a row of `k` for each output, and room for `k` rows of the panel's width.
             unsafe {
-                let to = shared.slice(group * group_len + panel.at * k, panel.width * k).as_mut_ptr();
-                pack_transposed(isa, from.as_ptr(), k, panel.cols.len(), k, order, to, panel.width);
+                pack_transposed(isa, from, k, panel.cols.len(), k, order, to.as_mut_ptr(), panel.width);
             }
         });
         PackedWeight { isa, shape, panels: packed }
+    }
+
+    /// What was arranged before, if it fits; else what is arranged now, in the place that is given for it.
+    pub(crate) fn or_new<'a>(
+        packed: Option<&'a PackedWeight>,
+        shape: WeightShape,
+        weight: &[f32],
+        isa: Isa,
+        own: &'a mut Option<PackedWeight>,
+    ) -> &'a PackedWeight {
+        match packed.filter(|packed| packed.fits(shape, isa)) {
+            Some(packed) => packed,
+            None => own.insert(PackedWeight::new(shape, weight, isa)),
+        }
     }
 
     /// Weights that their kernel has arranged itself.
@@ -83,4 +87,34 @@ impl PackedWeight {
         let len = self.panels.bytes() / size_of::<f32>() / self.shape.groups;
         &self.panels.as_slice::<f32>()[group * len..][..len]
     }
+}
+
+/// The right sides of `groups` products of `k` steps, in panels `[panel][k][width]`: `fill` is given a group, a panel and
+/// its place. Columns that a panel does not have are 0: their sums are computed, and not written.
+pub(crate) fn arrange(
+    isa: Isa,
+    groups: usize,
+    columns: usize,
+    k: usize,
+    fill: impl Fn(usize, &Panel, &mut [f32]) + Sync,
+) -> Buffer {
+    let panels = Kernels::narrow(isa, columns).panels(columns);
+    let len = packed_len(&panels, k);
+    let mut packed = Buffer::new::<f32>(groups * len);
+    let shared = SharedMut::new(packed.as_mut_slice::<f32>());
+    parallel(groups * panels.len(), |task| {
+        let (group, panel) = (task / panels.len(), &panels[task % panels.len()]);
+        // SAFETY: each panel has its own place.
+        let to = unsafe { shared.slice(group * len + panel.at * k, panel.width * k) };
+        if panel.cols.len() < panel.width {
+            to.fill(0.0);
+        }
+        fill(group, panel, to);
+    });
+    packed
+}
+
+/// The length of the packed form of a right matrix with `k` rows.
+pub(crate) fn packed_len(panels: &[Panel], k: usize) -> usize {
+    panels.last().map_or(0, |last| last.at + last.width) * k
 }

@@ -5,12 +5,14 @@
 //! one accumulator that goes over `k` in order, so it does not depend on the tile's height. Several such products, whose
 //! sides lie a fixed distance apart, may be added up in one call: the lines of a convolution's kernel, or of a map.
 
+use std::ops::Range;
+
 use crate::Isa;
 use crate::epilogue::Finish;
 use crate::simd::Vector;
 
 /// The most steps that are summed in one go. It decides the order of sums, so it is a constant.
-const STEPS: usize = 288;
+pub(crate) const STEPS: usize = 288;
 
 /// One tile's work: `reps` products of `k` steps each, added up.
 #[derive(Debug, Clone, Copy)]
@@ -75,6 +77,17 @@ impl Tile {
 /// computes several.
 pub(crate) type Kernel = unsafe fn(&Tile);
 
+/// Columns of a product that are computed together.
+#[derive(Debug, Clone)]
+pub(crate) struct Panel {
+    /// The columns it covers.
+    pub(crate) cols: Range<usize>,
+    /// Those and the padding: whole vectors.
+    pub(crate) width: usize,
+    /// The widths of the panels before: in a packed matrix of `k` rows this one begins at `at * k`.
+    pub(crate) at: usize,
+}
+
 /// The micro-kernels of one instruction set.
 #[derive(Debug)]
 pub(crate) struct Kernels {
@@ -103,6 +116,16 @@ impl Kernels {
         let below = if isa == Isa::Avx512 { Isa::Avx2 } else { isa };
         let kernels = Kernels::of(below);
         if columns <= kernels.lanes { kernels } else { Kernels::of(isa) }
+    }
+
+    /// Cuts columns into panels: each as wide as a tile, the last perhaps half as wide.
+    pub(crate) fn panels(&self, columns: usize) -> Vec<Panel> {
+        let panel = |start: usize| {
+            let cols = start..columns.min(start + self.width());
+            let width = if cols.len() > self.lanes { self.width() } else { self.lanes };
+            Panel { cols, width, at: start }
+        };
+        (0..columns).step_by(self.width()).map(panel).collect()
     }
 
     /// The most columns of a tile.
@@ -137,8 +160,7 @@ impl Kernels {
             // SAFETY: the caller's promise.
             return unsafe { kernel(tile) };
         }
-        let pieces = tile.k.div_ceil(STEPS);
-        let (k, reps) = (tile.k.div_ceil(pieces), (STEPS / tile.k).max(1));
+        let (k, reps) = (even(tile.k, STEPS), (STEPS / tile.k).max(1));
         for rep in (0..tile.reps).step_by(reps) {
             for step in (0..tile.k).step_by(k) {
                 let last = rep + reps >= tile.reps && step + k >= tile.k;

@@ -67,6 +67,17 @@ impl<'a> View<'a> {
         View::new(src, 1, line, width, line, [1, 1, 1], if cols.is_empty() { Vec::new() } else { vec![run] })
     }
 
+    /// Its elements as they lie, rows a fixed distance apart, if it is some columns of an ordinary matrix.
+    pub(crate) fn as_matrix(&self) -> Option<(&'a [f32], usize)> {
+        let line = [1, 1, self.rows];
+        match &self.runs[..] {
+            [run] if self.map == line && self.grid == line && self.step[2] == 1 && run.at == [0, 0] => {
+                Some((self.src.get(usize::try_from(run.off).ok()?..)?, self.ch))
+            }
+            _ => None,
+        }
+    }
+
     /// Rows of the matrix.
     pub(crate) fn rows(&self) -> usize {
         self.rows

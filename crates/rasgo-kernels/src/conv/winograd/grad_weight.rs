@@ -17,9 +17,8 @@ use std::ops::Range;
 use super::ConvProblem;
 use super::filter::TAPS;
 use super::kind::Kind;
-use super::product::{Panel, panels};
 use super::tiles::{Maps, Planes, odd_lines};
-use crate::gemm::strided::{Kernels, Tile};
+use crate::gemm::strided::{Kernels, Panel, Tile};
 use crate::gemm::transposed::pack_transposed;
 use crate::rows::RowChunks;
 use crate::threads::{Scratch, SharedMut, parallel, parallel_scratch};
@@ -72,16 +71,7 @@ impl Plan {
         let rows = (ROWS / kernels.height()) * kernels.height();
         let across = COLS / kernels.width();
         let levels = chunks.max(1).ilog2() as usize + 2;
-        Plan {
-            isa,
-            kind: Kind::of(p),
-            kernels,
-            ic: p.ic,
-            panels: panels(kernels, p.oc),
-            rows,
-            across,
-            levels,
-        }
+        Plan { isa, kind: Kind::of(p), kernels, ic: p.ic, panels: kernels.panels(p.oc), rows, across, levels }
     }
 
     fn blocks(&self) -> usize {
@@ -197,10 +187,10 @@ impl Tree<'_> {
                 below.iter_mut().zip(&last[at..][..len]).for_each(|(sum, x)| *sum += *x);
             }
             if let Some(out) = self.out {
-                let (from, ld, cols) = (stack[at..][..len].as_ptr(), plan.ic * TAPS, panel.outputs.len());
+                let (from, ld, cols) = (stack[at..][..len].as_ptr(), plan.ic * TAPS, panel.cols.len());
                 // SAFETY: filters of these outputs, of which this task alone writes these inputs.
                 unsafe {
-                    let to = out.as_ptr().wrapping_add(panel.outputs.start * ld + block.rows.start * TAPS);
+                    let to = out.as_ptr().wrapping_add(panel.cols.start * ld + block.rows.start * TAPS);
                     pack_transposed(plan.isa, from, panel.width, count * TAPS, cols, [1, cols], to, ld);
                 }
             }

@@ -15,7 +15,7 @@ use super::ConvProblem;
 use super::filter::{self, Filters, INPUTS, TAPS};
 use super::kind::Kind;
 use super::tiles::{Maps, Planes, odd_lines};
-use crate::gemm::strided::{Kernels, Tile};
+use crate::gemm::strided::{Kernels, Panel, Tile};
 use crate::threads::{Scratch, SharedMut, parallel, parallel_chunks, parallel_scratch};
 use crate::{Buffer, Epilogue, Isa};
 
@@ -33,26 +33,6 @@ const COLS: usize = 64;
 /// the second. It decides the order of sums, so it is a constant.
 const K: usize = 128;
 
-/// The columns of the result that are computed together.
-#[derive(Debug, Clone)]
-pub(super) struct Panel {
-    pub(super) outputs: Range<usize>,
-    /// Whole vectors.
-    pub(super) width: usize,
-    /// Widths of those before.
-    pub(super) at: usize,
-}
-
-/// Cuts output channels into panels: each as wide as the micro-kernel, the last perhaps half as wide.
-pub(super) fn panels(kernels: &Kernels, outputs: usize) -> Vec<Panel> {
-    let width = kernels.width();
-    let panel = |start: usize| {
-        let outputs = start..outputs.min(start + width);
-        Panel { width: if outputs.len() > kernels.lanes { width } else { kernels.lanes }, outputs, at: start }
-    };
-    (0..outputs).step_by(width).map(panel).collect()
-}
-
 /// Whether the transformed filters are too large to be shared.
 pub(super) fn is_large(kind: &Kind, filters: Filters<'_>) -> bool {
     kind.planes * filters.inputs() * filters.outputs() > SHARED_FILTERS
@@ -65,7 +45,7 @@ fn panel_len(isa: Isa, kind: &Kind, inputs: usize) -> usize {
 
 /// All filters of a layer, transformed: the panels one after the other.
 pub(super) fn transform_filters(isa: Isa, kind: &Kind, filters: Filters<'_>) -> Buffer {
-    let panels = panels(Kernels::of(isa), filters.outputs());
+    let panels = Kernels::of(isa).panels(filters.outputs());
     let len = panel_len(isa, kind, filters.inputs());
     let mut all = Buffer::new::<f32>(panels.len() * len);
     let shared = SharedMut::new(all.as_mut_slice::<f32>());
@@ -75,7 +55,7 @@ pub(super) fn transform_filters(isa: Isa, kind: &Kind, filters: Filters<'_>) -> 
         // SAFETY: each panel has its own place.
         let to = unsafe { shared.slice(task * len, len) };
         let (inputs, arranged) = (0..filters.inputs(), scratch.take::<f32>(arranged));
-        filters.panel(isa, inputs, panel.outputs.clone(), panel.width, arranged, to, kind.filter);
+        filters.panel(isa, inputs, panel.cols.clone(), panel.width, arranged, to, kind.filter);
     });
     all
 }
@@ -83,14 +63,14 @@ pub(super) fn transform_filters(isa: Isa, kind: &Kind, filters: Filters<'_>) -> 
 /// All filters of a layer, arranged by taps, for [`Filters::arranged`]: panels and blocks of inputs one after the other.
 pub(super) fn arrange_filters(isa: Isa, filters: Filters<'_>) -> Buffer {
     let (kernels, inputs) = (Kernels::of(isa), filters.inputs());
-    let panels = panels(kernels, filters.outputs());
+    let panels = kernels.panels(filters.outputs());
     let len = TAPS * inputs * kernels.width();
     let mut all = Buffer::zeroed::<f32>(panels.len() * len);
     parallel_chunks(all.as_mut_slice::<f32>(), len, |i, to| {
-        let Panel { outputs, width, .. } = &panels[i];
+        let Panel { cols, width, .. } = &panels[i];
         for start in (0..inputs).step_by(INPUTS) {
             let block = start..inputs.min(start + INPUTS);
-            filters.arrange(isa, block, outputs.clone(), *width, &mut to[TAPS * start * width..]);
+            filters.arrange(isa, block, cols.clone(), *width, &mut to[TAPS * start * width..]);
         }
     });
     all
@@ -134,7 +114,7 @@ pub(super) fn run(
     dst: &mut [f32],
 ) {
     let (kind, kernels) = (Kind::of(p), Kernels::of(isa));
-    let (panels, zeros) = (panels(kernels, filters.outputs()), Buffer::zeroed::<f32>(filters.inputs()));
+    let (panels, zeros) = (kernels.panels(filters.outputs()), Buffer::zeroed::<f32>(filters.inputs()));
     let dst = SharedMut::new(dst);
     let product = Product { isa, kind, kernels, maps, filters, panels, epilogue, src, zeros, dst };
     let each = kind.planes * (odd_lines(filters.inputs()) + kernels.width());
@@ -219,7 +199,7 @@ impl Product<'_> {
                         }
                         None => {
                             for (panel, own) in panels.iter().zip(own.chunks_mut(held_len)) {
-                                let (outputs, width) = (panel.outputs.clone(), panel.width);
+                                let (outputs, width) = (panel.cols.clone(), panel.width);
                                 let filter = self.kind.filter;
                                 self.filters.panel(
                                     self.isa,
@@ -327,7 +307,7 @@ impl Product<'_> {
     unsafe fn finish(&self, panels: &[Panel], tiles: Range<usize>, products: &[f32], m: Planes) {
         let finish = self.epilogue.from(0, 0);
         for (panel, products) in panels.iter().zip(products.chunks(m.len(self.kind.planes))) {
-            let (ch, outputs, tiles) = (self.filters.outputs(), panel.outputs.clone(), tiles.clone());
+            let (ch, outputs, tiles) = (self.filters.outputs(), panel.cols.clone(), tiles.clone());
             let (from, dst) = (products.as_ptr(), self.dst.as_ptr());
             // SAFETY: the caller's promise.
             unsafe { (self.kind.output)(self.isa, &self.maps, ch, outputs, tiles, from, m, finish, dst) };
