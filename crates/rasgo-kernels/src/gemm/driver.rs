@@ -48,10 +48,14 @@ pub(crate) struct Place {
     pub(crate) stride: [usize; 4],
 }
 
+/// The length of all blocks that so many steps are cut into but the last.
+pub(super) fn block_size(k: usize) -> usize {
+    k.div_ceil(k.div_ceil(KC).max(1)).max(1)
+}
+
 /// The blocks that `k` is cut into; one, empty, if `k` is 0, so that the destination is written.
 fn blocks(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let count = range.len().div_ceil(KC).max(1);
-    let size = range.len().div_ceil(count);
+    let (count, size) = (range.len().div_ceil(KC).max(1), block_size(range.len()));
     (0..count).map(move |i| (range.start + i * size)..(range.start + (i + 1) * size).min(range.end))
 }
 
