@@ -298,14 +298,26 @@ pub fn apply(op: impl Op, inputs: impl IntoIterator<Item = Tensor>) -> Result<Te
 /// Runs an op and returns all of its outputs.
 #[track_caller]
 pub fn apply_all(op: impl Op, inputs: impl IntoIterator<Item = Tensor>) -> Result<SmallVec<[Tensor; 4]>> {
-    run(Arc::new(op), inputs.into_iter().collect(), Location::caller())
+    let at = Location::caller();
+    match run(&op, inputs.into_iter().collect(), at)? {
+        (values, None) => Ok(values),
+        (values, Some(past)) => Ok(past.record(Arc::new(op), values, at)),
+    }
 }
 
+/// What a record keeps of a run.
+struct Past {
+    edges: SmallVec<[Option<Origin>; 4]>,
+    saved: SavedValues,
+    shapes: SmallVec<[Shape; 4]>,
+}
+
+/// Runs an op; what came of it, and what a gradient needs if one may be asked for.
 fn run(
-    op: Arc<dyn Op>,
+    op: &dyn Op,
     mut inputs: SmallVec<[Tensor; 4]>,
     at: &'static Location<'static>,
-) -> Result<SmallVec<[Tensor; 4]>> {
+) -> Result<(SmallVec<[Tensor; 4]>, Option<Box<Past>>)> {
     let fail = |error: Error| scope::annotate(error.op(op.name())).at(at);
     if inputs.len() > Mask::MOST {
         let text = format!("{} inputs, and an operation takes {} at most", inputs.len(), Mask::MOST);
@@ -325,7 +337,9 @@ fn run(
             LayoutRule::ChannelsLast(_) | LayoutRule::Plain => Layout::Plain,
             LayoutRule::AsIs => continue,
         };
-        if rule != LayoutRule::Same || inputs[position].shape().len() == rank {
+        let input = &inputs[position];
+        let asked = rule != LayoutRule::Same || input.shape().len() == rank;
+        if asked && input.layout() != wanted {
             let input = std::mem::replace(&mut inputs[position], Tensor::placeholder());
             inputs[position] = to_layout(input, wanted);
         }
@@ -336,7 +350,7 @@ fn run(
         None => Ok(()),
     };
     fits(&metas).map_err(fail)?;
-    let outputs = op.infer(&metas).map_err(fail)?;
+    let mut outputs = op.infer(&metas).map_err(fail)?;
     fits(&outputs).map_err(fail)?;
     notify(|| Event::Op {
         name: op.name(),
@@ -347,64 +361,81 @@ fn run(
     let needs_grad = grad_enabled() && inputs.iter().any(Tensor::needs_grad);
     // Without values a record holds the way that they would take, and nothing for a gradient.
     let saves = if needs_grad && !shape_only { op.saves() } else { Saves::default() };
-    let edges: SmallVec<[Option<Origin>; 4]> = inputs.iter().map(|tensor| tensor.origin.clone()).collect();
-    let mut saved = SavedValues::default();
-    if needs_grad {
-        saved.inputs =
-            inputs.iter().enumerate().map(|(i, x)| saves.inputs.has(i).then(|| x.detach())).collect();
-    }
+    let mut past = needs_grad.then(|| {
+        Box::new(Past {
+            edges: inputs.iter().map(|tensor| tensor.origin.clone()).collect(),
+            saved: SavedValues {
+                inputs: inputs
+                    .iter()
+                    .enumerate()
+                    .map(|(i, x)| saves.inputs.has(i).then(|| x.detach()))
+                    .collect(),
+                ..SavedValues::default()
+            },
+            shapes: metas.iter().map(|meta| meta.shape.clone()).collect(),
+        })
+    });
     let values: SmallVec<[Tensor; 4]> = match op.view(&metas) {
         _ if shape_only => outputs.into_iter().map(Tensor::shape_only_from).collect(),
         Some(start) => SmallVec::from_iter([inputs.swap_remove(0).window(outputs[0].clone(), start)]),
-        None => compute(&*op, inputs, outputs).map_err(fail)?,
+        None => compute(op, &mut inputs, &mut outputs).map_err(fail)?,
     };
-    if !needs_grad {
-        return Ok(values);
+    if let Some(past) = &mut past {
+        past.saved.outputs =
+            values.iter().enumerate().map(|(i, y)| saves.outputs.has(i).then(|| y.detach())).collect();
     }
-    saved.outputs =
-        values.iter().enumerate().map(|(i, y)| saves.outputs.has(i).then(|| y.detach())).collect();
-    let shapes = metas.into_iter().map(|meta| meta.shape).collect();
-    let at = scope::call_site().unwrap_or(at);
-    let record = Record::new(Some(op), edges, shapes, at, scope::current());
-    *record.saved.lock().expect("a new lock") = Some(saved);
-    let record = Arc::new(record);
-    Ok(values
-        .into_iter()
-        .enumerate()
-        .map(|(output, mut y)| {
-            if y.dtype().is_float() {
-                y.origin = Some(Origin { record: Arc::clone(&record), output });
-            }
-            y
-        })
-        .collect())
+    Ok((values, past))
+}
+
+impl Past {
+    /// Leaves the record of an op, which its outputs then know.
+    fn record(
+        self,
+        op: Arc<dyn Op>,
+        mut values: SmallVec<[Tensor; 4]>,
+        at: &'static Location<'static>,
+    ) -> SmallVec<[Tensor; 4]> {
+        let Past { edges, saved, shapes } = self;
+        let at = scope::call_site().unwrap_or(at);
+        let record = Record::new(Some(op), edges, shapes, at, scope::current());
+        *record.saved.lock().expect("a new lock") = Some(saved);
+        let record = Arc::new(record);
+        for (output, y) in values.iter_mut().enumerate().filter(|(_, y)| y.dtype().is_float()) {
+            y.origin = Some(Origin { record: Arc::clone(&record), output });
+        }
+        values
+    }
 }
 
 /// Allocates the outputs, or takes an input's memory for output 0, and runs the kernels.
-fn compute(op: &dyn Op, inputs: SmallVec<[Tensor; 4]>, metas: Metas) -> Result<SmallVec<[Tensor; 4]>> {
+///
+/// Loops, since an iterator over what a small vector owns begins with a copy of all of it.
+fn compute(
+    op: &dyn Op,
+    tensors: &mut SmallVec<[Tensor; 4]>,
+    metas: &mut Metas,
+) -> Result<SmallVec<[Tensor; 4]>> {
     let donor = op.in_place();
     let mut donated = None;
-    let inputs: SmallVec<[Input; 4]> = inputs
-        .into_iter()
-        .enumerate()
-        .map(|(position, tensor)| {
-            let (meta, value) = tensor.into_parts();
-            let Value::Data { storage, offset } = value else { unreachable!("shape-only was handled") };
-            if donor == Some(position) && offset == 0 && meta.bytes() == metas[0].bytes() {
-                match Arc::try_unwrap(storage) {
-                    Ok(storage) if storage.buffer.bytes() == meta.bytes() => {
-                        donated = Some(storage.buffer);
-                        return Input { meta, storage: None, offset };
-                    }
-                    Ok(storage) => return Input { meta, storage: Some(Arc::new(storage)), offset },
-                    Err(storage) => return Input { meta, storage: Some(storage), offset },
+    let mut inputs: SmallVec<[Input; 4]> = SmallVec::new();
+    for (position, tensor) in tensors.drain(..).enumerate() {
+        let (meta, value) = tensor.into_parts();
+        let Value::Data { storage, offset } = value else { unreachable!("shape-only was handled") };
+        let mut storage = Some(storage);
+        if donor == Some(position) && offset == 0 && meta.bytes() == metas[0].bytes() {
+            storage = match Arc::try_unwrap(storage.expect("taken once")) {
+                Ok(storage) if storage.buffer.bytes() == meta.bytes() => {
+                    donated = Some(storage.buffer);
+                    None
                 }
-            }
-            Input { meta, storage: Some(storage), offset }
-        })
-        .collect();
+                Ok(storage) => Some(Arc::new(storage)),
+                Err(storage) => Some(storage),
+            };
+        }
+        inputs.push(Input { meta, storage, offset });
+    }
     let mut outputs: SmallVec<[Output; 4]> = SmallVec::new();
-    for meta in metas {
+    for meta in metas.drain(..) {
         let buffer = match donated.take() {
             Some(buffer) => buffer,
             None => Buffer::of_bytes(meta.bytes()).ok_or_else(|| Error::memory(&meta.shape, meta.bytes()))?,
@@ -413,7 +444,11 @@ fn compute(op: &dyn Op, inputs: SmallVec<[Tensor; 4]>, metas: Metas) -> Result<S
     }
     op.eval(&inputs, &mut outputs);
     drop(inputs);
-    Ok(outputs.into_iter().map(|output| Tensor::from_buffer(output.meta, output.buffer)).collect())
+    let mut values = SmallVec::new();
+    for Output { meta, buffer } in outputs.drain(..) {
+        values.push(Tensor::from_buffer(meta, buffer));
+    }
+    Ok(values)
 }
 
 /// Runs the gradient rule of a record.

@@ -8,10 +8,9 @@
 //! after [`set_poison`]. A kernel must write all of its output.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::collections::HashMap;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{LazyLock, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 /// The alignment of every buffer, a cache line and the widest vector.
 pub const ALIGN: usize = 64;
@@ -60,7 +59,7 @@ impl Buffer {
     pub fn lasting<T: Element>(len: usize) -> Buffer {
         let bytes = len.checked_mul(size_of::<T>()).expect("a buffer's size fits in memory");
         let class = size_class(bytes);
-        POOL.live_bytes.fetch_add(class as u64, Ordering::Relaxed);
+        pool().counters.live_bytes += class as u64;
         let ptr = from_system(class).unwrap_or_else(|| handle_alloc_error(layout(class)));
         Buffer { ptr, bytes, class }
     }
@@ -83,7 +82,7 @@ impl Buffer {
     /// Gives the memory to the system instead of the pool: for what will not be asked for again.
     pub fn free(self) {
         let this = std::mem::ManuallyDrop::new(self);
-        POOL.live_bytes.fetch_sub(this.class as u64, Ordering::Relaxed);
+        pool().counters.live_bytes -= this.class as u64;
         // SAFETY: the memory came from `alloc_zeroed` with this layout, and the buffer is not dropped after this.
         unsafe { dealloc(this.ptr.as_ptr(), layout(this.class)) };
     }
@@ -131,27 +130,40 @@ pub struct Counters {
     pub live_bytes: u64,
 }
 
+/// What is kept, by the [`slot`] of its size class, and what was done so far: one lock for all of it.
 struct Pool {
-    idle: Mutex<HashMap<usize, Vec<Idle>>>,
-    hits: AtomicU64,
-    misses: AtomicU64,
-    idle_bytes: AtomicU64,
-    live_bytes: AtomicU64,
-    poison: AtomicBool,
+    idle: [Vec<Idle>; SLOTS],
+    counters: Counters,
 }
 
 struct Idle(NonNull<u8>);
 // SAFETY: memory that nothing else refers to.
 unsafe impl Send for Idle {}
 
-static POOL: LazyLock<Pool> = LazyLock::new(|| Pool {
-    idle: Mutex::new(HashMap::new()),
-    hits: AtomicU64::new(0),
-    misses: AtomicU64::new(0),
-    idle_bytes: AtomicU64::new(0),
-    live_bytes: AtomicU64::new(0),
-    poison: AtomicBool::new(false),
+static POOL: Mutex<Pool> = Mutex::new(Pool {
+    idle: [const { Vec::new() }; SLOTS],
+    counters: Counters { hits: 0, misses: 0, idle_bytes: 0, live_bytes: 0 },
 });
+
+static POISON: AtomicBool = AtomicBool::new(false);
+
+fn pool() -> MutexGuard<'static, Pool> {
+    POOL.lock().expect("no panic holds the pool")
+}
+
+/// Eight for each power of two.
+const SLOTS: usize = 8 * usize::BITS as usize;
+
+/// The place of a size class: its power of two, and its eighth of that.
+fn slot(class: usize) -> usize {
+    let power = class.ilog2() as usize;
+    8 * power + (class >> (power - 3)) % 8
+}
+
+/// The size class of a place.
+fn class_of(slot: usize) -> usize {
+    (8 + slot % 8) << (slot / 8 - 3)
+}
 
 /// The capacity that a request for `bytes` is given: the next multiple of an eighth of its power of two.
 pub fn size_class(bytes: usize) -> usize {
@@ -172,17 +184,24 @@ fn acquire(bytes: usize) -> Option<Buffer> {
         return None;
     }
     let class = size_class(bytes);
-    let kept = POOL.idle.lock().expect("no panic holds the pool").get_mut(&class).and_then(Vec::pop);
-    let ptr = match kept {
+    let mut pool = pool();
+    let ptr = match pool.idle[slot(class)].pop() {
         Some(Idle(ptr)) => {
-            POOL.hits.fetch_add(1, Ordering::Relaxed);
-            POOL.idle_bytes.fetch_sub(class as u64, Ordering::Relaxed);
+            pool.counters.hits += 1;
+            pool.counters.idle_bytes -= class as u64;
+            pool.counters.live_bytes += class as u64;
+            drop(pool);
             ptr
         }
-        None => from_system(class)?,
+        None => {
+            pool.counters.misses += 1;
+            drop(pool);
+            let ptr = from_system(class)?;
+            self::pool().counters.live_bytes += class as u64;
+            ptr
+        }
     };
-    POOL.live_bytes.fetch_add(class as u64, Ordering::Relaxed);
-    if POOL.poison.load(Ordering::Relaxed) {
+    if POISON.load(Ordering::Relaxed) {
         // SAFETY: `class` bytes are ours. All-ones bytes are a NaN in f32 and f64, and -1 in integers.
         unsafe { ptr.as_ptr().write_bytes(0xff, class) };
     }
@@ -191,7 +210,6 @@ fn acquire(bytes: usize) -> Option<Buffer> {
 
 /// Memory of zeros; where the system has none left, after what is idle went back to it.
 fn from_system(class: usize) -> Option<NonNull<u8>> {
-    POOL.misses.fetch_add(1, Ordering::Relaxed);
     let ask = || {
         // SAFETY: the layout's size is at least 64.
         NonNull::new(unsafe { alloc_zeroed(layout(class)) })
@@ -203,27 +221,26 @@ fn from_system(class: usize) -> Option<NonNull<u8>> {
 }
 
 fn release(ptr: NonNull<u8>, class: usize) {
-    POOL.live_bytes.fetch_sub(class as u64, Ordering::Relaxed);
-    POOL.idle_bytes.fetch_add(class as u64, Ordering::Relaxed);
-    POOL.idle.lock().expect("no panic holds the pool").entry(class).or_default().push(Idle(ptr));
+    let mut pool = pool();
+    pool.counters.live_bytes -= class as u64;
+    pool.counters.idle_bytes += class as u64;
+    pool.idle[slot(class)].push(Idle(ptr));
 }
 
 /// The pool's counters.
 pub fn counters() -> Counters {
-    Counters {
-        hits: POOL.hits.load(Ordering::Relaxed),
-        misses: POOL.misses.load(Ordering::Relaxed),
-        idle_bytes: POOL.idle_bytes.load(Ordering::Relaxed),
-        live_bytes: POOL.live_bytes.load(Ordering::Relaxed),
-    }
+    pool().counters
 }
 
 /// Gives every idle buffer back to the system; for the end of a phase whose sizes do not come again.
 pub fn trim() {
-    let idle = std::mem::take(&mut *POOL.idle.lock().expect("no panic holds the pool"));
-    for (class, buffers) in idle {
+    let mut pool = pool();
+    let idle = std::mem::replace(&mut pool.idle, [const { Vec::new() }; SLOTS]);
+    pool.counters.idle_bytes = 0;
+    drop(pool);
+    for (slot, buffers) in idle.into_iter().enumerate() {
         for Idle(ptr) in buffers {
-            POOL.idle_bytes.fetch_sub(class as u64, Ordering::Relaxed);
+            let class = class_of(slot);
             // SAFETY: `ptr` came from `alloc_zeroed` with this layout and nothing refers to it.
             unsafe { dealloc(ptr.as_ptr(), layout(class)) };
         }
@@ -232,7 +249,7 @@ pub fn trim() {
 
 /// Fills every buffer handed out from now on with NaN, so that a test sees an output that was not written.
 pub fn set_poison(on: bool) {
-    POOL.poison.store(on, Ordering::Relaxed);
+    POISON.store(on, Ordering::Relaxed);
 }
 
 #[cfg(test)]
@@ -246,6 +263,7 @@ mod tests {
             assert!(class >= bytes && class.is_multiple_of(ALIGN), "{bytes} -> {class}");
             assert!(class - bytes <= (bytes / 8).max(ALIGN), "{bytes} -> {class}");
             assert_eq!(size_class(class), class);
+            assert_eq!(class_of(slot(class)), class);
         }
     }
 

@@ -81,20 +81,20 @@ macro_rules! isa_fn {
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
-            fn avx2 $(<$($T: $bound),+>)? ($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
+            fn avx2 $(<$($T: $bound),+>)? ($($arg: $ty),*) $(-> $ret)? { body $(::<$($T),+>)? ($($arg),*) }
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
-            fn avx512 $(<$($T: $bound),+>)? ($($arg: $ty),*) $(-> $ret)? { body($($arg),*) }
+            fn avx512 $(<$($T: $bound),+>)? ($($arg: $ty),*) $(-> $ret)? { body $(::<$($T),+>)? ($($arg),*) }
 
             match isa {
                 // SAFETY: a level is only ever made by detection, so the CPU has these features.
                 #[cfg(target_arch = "x86_64")]
-                $crate::Isa::Avx512 => unsafe { avx512($($arg),*) },
+                $crate::Isa::Avx512 => unsafe { avx512 $(::<$($T),+>)? ($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                $crate::Isa::Avx2 => unsafe { avx2($($arg),*) },
-                _ => body($($arg),*),
+                $crate::Isa::Avx2 => unsafe { avx2 $(::<$($T),+>)? ($($arg),*) },
+                _ => body $(::<$($T),+>)? ($($arg),*),
             }
         }
     };

@@ -63,6 +63,11 @@ fn products_agree_with_the_formula() {
         [1, 1, 1],
         [1, 10, 84],
         [3, 5, 7],
+        // Few rows, of which the columns of the last vector and the steps of the last piece are not all there.
+        [2, 37, 600],
+        [3, 16, 288],
+        [4, 75, 301],
+        [5, 75, 301],
         [14, 32, 288],
         [15, 33, 289],
         [29, 47, 600],

@@ -1,23 +1,21 @@
-//! Batch normalisation, with the activation and the max pooling after it in the same pass.
+//! Batch normalisation, with what follows it in the same pass: a shortcut, an activation, a max pooling.
 //!
 //! ```text
-//! y = (x - mean[c]) / sqrt(var[c] + eps) * gamma[c] + beta[c]      then relu, then the largest of each window
+//! y = act((x - mean[c]) / sqrt(var[c] + eps) * gamma[c] + beta[c] + shortcut)      then the largest of each window
 //! ```
 //! Training takes mean and (biased) variance over everything but the channel; evaluation takes the running ones.
-//! The composite keeps x and one byte for each window, where the separate ops keep three maps.
+//! The composite keeps x, and for a pooling one byte for each window, where the separate ops keep three maps. What the
+//! activation let pass is computed again from x; after a shortcut y tells it, which what follows keeps anyway.
 
 use rasgo_kernels::{Buffer, Float, norm};
 
 use super::group_norm::RunningStatistics;
 use super::norm_grad::{Moments, composed};
 use super::pool::MaxPoolOptions;
-use super::sided::Sided;
-use super::{expect_float, float, no_second_gradient};
+use super::{Activation, expect_float, float, no_second_gradient, unary};
 use crate::error::{Error, Result};
 use crate::meta::{DType, Meta, Shape};
-use crate::op::{
-    Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply, apply_all, grad_enabled,
-};
+use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply_all, grad_enabled};
 use crate::reach::{self, Reach, Reaches};
 use crate::tensor::Tensor;
 
@@ -33,15 +31,15 @@ pub struct PoolAfter {
 pub struct BatchNormOptions {
     /// Added to the variance.
     pub eps: f64,
-    /// Whether max(y, 0) follows.
-    pub relu: bool,
-    /// Whether a max pooling follows.
+    /// What follows, after the shortcut if there is one.
+    pub activation: Activation,
+    /// Whether a max pooling follows; after nothing else than a ReLU.
     pub pool: Option<PoolAfter>,
 }
 
 impl Default for BatchNormOptions {
     fn default() -> Self {
-        BatchNormOptions { eps: 1e-5, relu: false, pool: None }
+        BatchNormOptions { eps: 1e-5, activation: Activation::None, pool: None }
     }
 }
 
@@ -104,15 +102,26 @@ pub(super) fn running_pair(
     Ok((blended.pop().expect("two were blended"), var))
 }
 
-/// Inputs x, gamma, beta and, in evaluation, mean and var.
+/// Inputs x, gamma, beta, in evaluation mean and var, and the shortcut if there is one.
 /// Outputs y, mean, var and, with a pooling, the position of each maximum.
 #[derive(Debug, Clone, Copy)]
 struct BatchNorm {
     options: BatchNormOptions,
     training: bool,
+    shortcut: bool,
 }
 
 impl BatchNorm {
+    /// Where the shortcut is among the inputs.
+    fn shortcut_at(&self) -> Option<usize> {
+        self.shortcut.then_some(if self.training { 3 } else { 5 })
+    }
+
+    /// Whether y is kept, to tell what the activation let pass.
+    fn keeps_output(&self) -> bool {
+        self.shortcut && self.options.activation != Activation::None
+    }
+
     fn pool(&self) -> Option<MaxPoolOptions> {
         self.options.pool.map(|pool| MaxPoolOptions::new(pool.kernel))
     }
@@ -137,7 +146,8 @@ impl Op for BatchNorm {
             return Err(Error::shape(format!("input {x}: it must be (N, C) or (N, C, …)")));
         }
         let c = x[1];
-        for (input, name) in inputs[1..].iter().zip(["weight", "bias", "running_mean", "running_var"]) {
+        let channels = &inputs[1..self.shortcut_at().unwrap_or(inputs.len())];
+        for (input, name) in channels.iter().zip(["weight", "bias", "running_mean", "running_var"]) {
             if *input.shape != [c] {
                 return Err(Error::shape(format!("{name} {} for input {x} with {c} channels", input.shape))
                     .hint(format!("give {name} [{c}]; a layer is made with num_features {c}")));
@@ -156,6 +166,16 @@ impl Op for BatchNorm {
                 "input {x} has one value for each channel, which has no variance"
             ))
             .hint("train with a batch of 2 or more, or call .eval() on the model"));
+        }
+        if let Some(shortcut) = self.shortcut_at().map(|at| &inputs[at].shape)
+            && shortcut != x
+        {
+            return Err(Error::shape(format!("shortcut {shortcut} for input {x}: they must be the same"))
+                .hint("bring it to that shape before, as by a 1x1 convolution"));
+        }
+        if self.options.pool.is_some() && (self.shortcut || self.options.activation == Activation::Relu6) {
+            return Err(Error::argument("a pooling in the same pass as a shortcut or a ReLU6")
+                .hint("pool in an operation of its own"));
         }
         let mut outputs = Metas::new();
         match self.pool() {
@@ -181,13 +201,16 @@ impl Op for BatchNorm {
     }
 
     fn layout(&self) -> LayoutRule {
-        LayoutRule::ChannelsLast(Mask::of(&[0]))
+        LayoutRule::ChannelsLast(match self.shortcut_at() {
+            Some(at) => Mask::of(&[0, at]),
+            None => Mask::of(&[0]),
+        })
     }
 
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
         let shape = inputs[0].meta().shape.clone();
         let (n, c, _) = shape.image();
-        let relu = self.options.relu;
+        let activation = self.options.activation;
         float!(inputs[0].meta().dtype, T => {
             let (x, gamma, beta) = (inputs[0].values::<T>(), inputs[1].values::<T>(), inputs[2].values::<T>());
             let rows = x.len() / c.max(1);
@@ -205,9 +228,12 @@ impl Op for BatchNorm {
             let channels = Channels::new(low, var, gamma, beta, self.options.eps);
             let (scale, shift) = (channels.scale(), channels.shift());
             match self.pool() {
-                None => norm::normalize(x, mean, scale, shift, relu, y),
+                None => {
+                    let add = self.shortcut_at().map(|at| inputs[at].values::<T>());
+                    norm::normalize(x, mean, scale, shift, add, activation, y);
+                }
                 Some(pool) => {
-                    let p = pool.problem(&shape, &y_shape);
+                    let (p, relu) = (pool.problem(&shape, &y_shape), activation == Activation::Relu);
                     norm::normalize_relu_max_pool(&p, x, mean, scale, shift, relu, y, rest[0].values::<u8>());
                 }
             }
@@ -215,13 +241,31 @@ impl Op for BatchNorm {
     }
 
     fn saves(&self) -> Saves {
-        let outputs =
-            if self.options.pool.is_some() { Mask::of(&[1, 2, 3, 4]) } else { Mask::of(&[1, 2, 3]) };
+        let outputs = match self.options.pool {
+            Some(_) => Mask::of(&[1, 2, 3, 4]),
+            None if self.keeps_output() => Mask::of(&[0, 1, 2, 3]),
+            None => Mask::of(&[1, 2, 3]),
+        };
         Saves { inputs: Mask::of(&[0, 1, 2]), outputs }
     }
 
     fn grad(&self, mut saved: Saved, mut dy: Grads, _needs: Mask) -> Result<Grads> {
         let dy = dy[0].take().expect("the normalised map has a gradient");
+        if !self.shortcut {
+            return self.grad_past_shortcut(saved, dy);
+        }
+        // Past the activation both sides of the sum have the same gradient.
+        let dy = unary::activation_grad(self.options.activation, || saved.output(0), dy)?;
+        let options = BatchNormOptions { activation: Activation::None, ..self.options };
+        let mut grads = BatchNorm { options, ..*self }.grad_past_shortcut(saved, dy.clone())?;
+        grads.push(Some(dy));
+        Ok(grads)
+    }
+}
+
+impl BatchNorm {
+    /// The gradients of all inputs but the shortcut.
+    fn grad_past_shortcut(&self, mut saved: Saved, dy: Tensor) -> Result<Grads> {
         if grad_enabled() && self.options.pool.is_none() {
             return self.composed_grad(saved, dy);
         }
@@ -231,9 +275,7 @@ impl Op for BatchNorm {
         let grads = apply_all(BatchNormGrad(*self), inputs)?;
         Ok(grads.into_iter().map(Some).chain([None, None]).take(saved_inputs(self)).collect())
     }
-}
 
-impl BatchNorm {
     /// The gradients as compositions of ops, which have gradients themselves.
     fn composed_grad(&self, mut saved: Saved, mut dy: Tensor) -> Result<Grads> {
         let (x, gamma, beta) = (saved.input(0), saved.input(1), saved.input(2));
@@ -253,9 +295,10 @@ impl BatchNorm {
             Some([mean, var]) => Moments::Given(mean, var),
             None => Moments::Own(&axes),
         };
-        if self.options.relu {
+        if self.options.activation != Activation::None {
             let (_, hat) = composed(&x, &dy, moments(), self.options.eps)?;
-            dy = apply(Sided::Above, [dy, ((hat * &gamma)? + &beta)?.detach()])?;
+            let before = ((hat * &gamma)? + &beta)?.detach();
+            dy = unary::activation_grad(self.options.activation, || before, dy)?;
         }
         let (dx, hat) = composed(&x, &(&dy * gamma)?, moments(), self.options.eps)?;
         let dgamma = (&dy * hat)?.sum_axes(&axes, false)?;
@@ -329,8 +372,8 @@ impl Op for BatchNormGrad {
             let (gamma, beta) = (inputs[2].values::<T>(), inputs[3].values::<T>());
             let [mean, var, low] = [4, 5, 6].map(|i| inputs[i].values::<T>());
             let channels = Channels::new(low, var, gamma, beta, op.options.eps);
-            let (scale, shift, relu) = (channels.scale(), channels.shift(), op.options.relu);
-            let g = norm::NormGrad { mean, low, rstd: channels.rstd(), scale, shift, relu };
+            let (scale, shift, activation) = (channels.scale(), channels.shift(), op.options.activation);
+            let g = norm::NormGrad { mean, low, rstd: channels.rstd(), scale, shift, activation };
             let [dx, dgamma, dbeta] = outputs else { unreachable!("three outputs") };
             let (dx, dgamma, dbeta) = (dx.values::<T>(), dgamma.values::<T>(), dbeta.values::<T>());
             let rows = x.len() / c.max(1);
@@ -387,9 +430,45 @@ impl Tensor {
         bias: Option<&Tensor>,
         options: BatchNormOptions,
     ) -> Result<BatchNormOutput> {
+        self.normalize_batch(weight, bias, None, options)
+    }
+
+    /// `act(batch_norm(x) + shortcut)` in one pass, for a shortcut of the shape of x: the end of a residual block.
+    ///
+    /// ```
+    /// # use rasgo_core::{Tensor, ops::{Activation, BatchNormOptions}};
+    /// let x = Tensor::from_vec(vec![1.0f32, 3.0], [2, 1])?;
+    /// let options = BatchNormOptions { eps: 1e-30, activation: Activation::Relu, ..Default::default() };
+    /// let batch = x.batch_norm_add(None, None, &x, options)?;
+    /// assert_eq!(batch.output.to_vec::<f32>()?, [0.0, 4.0]);
+    /// # Ok::<(), rasgo_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn batch_norm_add(
+        &self,
+        weight: Option<&Tensor>,
+        bias: Option<&Tensor>,
+        shortcut: &Tensor,
+        options: BatchNormOptions,
+    ) -> Result<BatchNormOutput> {
+        self.normalize_batch(weight, bias, Some(shortcut), options)
+    }
+
+    #[track_caller]
+    fn normalize_batch(
+        &self,
+        weight: Option<&Tensor>,
+        bias: Option<&Tensor>,
+        shortcut: Option<&Tensor>,
+        options: BatchNormOptions,
+    ) -> Result<BatchNormOutput> {
         let x = self.join_spatial()?;
-        let inputs = [x.clone(), x.channels_of(weight, 1.0)?, x.channels_of(bias, 0.0)?];
-        let mut outputs = apply_all(BatchNorm { options, training: true }, inputs)?.into_iter();
+        let mut inputs = vec![x.clone(), x.channels_of(weight, 1.0)?, x.channels_of(bias, 0.0)?];
+        if let Some(shortcut) = shortcut {
+            inputs.push(shortcut.join_spatial()?);
+        }
+        let op = BatchNorm { options, training: true, shortcut: shortcut.is_some() };
+        let mut outputs = apply_all(op, inputs)?.into_iter();
         let mut next = || outputs.next().expect("three outputs or more");
         let (output, mean, var) = (next(), next().detach(), next().detach());
         let output = if self.shape().len() > 5 { output.reshape(self.shape().clone())? } else { output };
@@ -407,10 +486,40 @@ impl Tensor {
         var: &Tensor,
         options: BatchNormOptions,
     ) -> Result<Tensor> {
+        self.normalize_with(weight, bias, [mean, var], None, options)
+    }
+
+    /// As [`batch_norm_add`](Self::batch_norm_add), with given statistics.
+    #[track_caller]
+    pub fn batch_norm_add_with(
+        &self,
+        weight: Option<&Tensor>,
+        bias: Option<&Tensor>,
+        mean: &Tensor,
+        var: &Tensor,
+        shortcut: &Tensor,
+        options: BatchNormOptions,
+    ) -> Result<Tensor> {
+        self.normalize_with(weight, bias, [mean, var], Some(shortcut), options)
+    }
+
+    #[track_caller]
+    fn normalize_with(
+        &self,
+        weight: Option<&Tensor>,
+        bias: Option<&Tensor>,
+        [mean, var]: [&Tensor; 2],
+        shortcut: Option<&Tensor>,
+        options: BatchNormOptions,
+    ) -> Result<Tensor> {
         let x = self.join_spatial()?;
         let (weight, bias) = (x.channels_of(weight, 1.0)?, x.channels_of(bias, 0.0)?);
-        let op = BatchNorm { options, training: false };
-        let output = apply_all(op, [x, weight, bias, mean.clone(), var.clone()])?.swap_remove(0);
+        let op = BatchNorm { options, training: false, shortcut: shortcut.is_some() };
+        let mut inputs = vec![x, weight, bias, mean.clone(), var.clone()];
+        if let Some(shortcut) = shortcut {
+            inputs.push(shortcut.join_spatial()?);
+        }
+        let output = apply_all(op, inputs)?.swap_remove(0);
         if self.shape().len() > 5 { output.reshape(self.shape().clone()) } else { Ok(output) }
     }
 
@@ -433,15 +542,79 @@ mod tests {
 
     fn all_options() -> Vec<BatchNormOptions> {
         let pool = Some(PoolAfter { kernel: [1, 2, 3] });
-        [(false, None), (true, None), (false, pool), (true, pool)]
-            .map(|(relu, pool)| BatchNormOptions { relu, pool, ..Default::default() })
-            .to_vec()
+        [
+            (Activation::None, None),
+            (Activation::Relu, None),
+            (Activation::Relu6, None),
+            (Activation::None, pool),
+            (Activation::Relu, pool),
+        ]
+        .map(|(activation, pool)| BatchNormOptions { activation, pool, ..Default::default() })
+        .to_vec()
+    }
+
+    /// A weight that makes some values larger than 6.
+    fn steep() -> Tensor {
+        Tensor::from_vec(vec![6.0, -9.0], [2]).unwrap()
+    }
+
+    fn activated(y: Tensor, activation: Activation) -> Result<Tensor> {
+        match activation {
+            Activation::None => Ok(y),
+            Activation::Relu => y.relu(),
+            Activation::Relu6 => y.relu6(),
+        }
+    }
+
+    #[test]
+    fn a_shortcut_in_the_same_pass_is_the_sum_after_it_in_value_and_gradients() {
+        let (mean, var) = (normal([2], 4), normal([2], 5).square().unwrap());
+        let inputs = [normal([3, 2, 5], 1), steep(), normal([2], 3), normal([3, 2, 5], 6)];
+        for activation in [Activation::None, Activation::Relu, Activation::Relu6] {
+            let options = BatchNormOptions { activation, ..Default::default() };
+            let batch =
+                |x: &[Tensor]| Ok(x[0].batch_norm_add(Some(&x[1]), Some(&x[2]), &x[3], options)?.output);
+            let given = |x: &[Tensor]| {
+                x[0].batch_norm_add_with(Some(&x[1]), Some(&x[2]), &mean, &var, &x[3], options)
+            };
+            check(&inputs, batch);
+            check(&inputs, given);
+            check_twice(&inputs, batch);
+            check_twice(&inputs, given);
+            let apart = |y: Tensor, dtype| {
+                activated((y + inputs[3].to_dtype(dtype).unwrap()).unwrap(), activation).unwrap()
+            };
+            for dtype in [DType::F32, DType::F64] {
+                let x = inputs.each_ref().map(|t| t.to_dtype(dtype).unwrap());
+                let plain = BatchNormOptions::default();
+                let wanted = x[0].batch_norm(Some(&x[1]), Some(&x[2]), plain).unwrap().output;
+                let wanted = apart(wanted, dtype).to_f64_vec().unwrap();
+                assert_eq!(batch(&x).unwrap().to_f64_vec().unwrap(), wanted, "{activation:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_go_into_one_pass_is_refused() {
+        let x = normal([3, 2, 4, 4], 1);
+        let pool = Some(PoolAfter { kernel: [1, 2, 2] });
+        let relu6 = BatchNormOptions { activation: Activation::Relu6, pool, ..Default::default() };
+        let plain = BatchNormOptions { pool, ..Default::default() };
+        for error in [
+            x.batch_norm(None, None, relu6).unwrap_err(),
+            x.batch_norm_add(None, None, &x, plain).unwrap_err(),
+        ] {
+            assert!(error.to_string().contains("a pooling in the same pass"), "{error}");
+        }
+        let other = normal([3, 2, 4, 3], 2);
+        let error = x.batch_norm_add(None, None, &other, BatchNormOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("shortcut [3, 2, 4, 3] for input [3, 2, 4, 4]"), "{error}");
     }
 
     #[test]
     fn batch_norm_has_the_gradients_of_its_differences() {
         for options in all_options() {
-            let inputs = [normal([3, 2, 5, 7], 1), normal([2], 2), normal([2], 3)];
+            let inputs = [normal([3, 2, 5, 7], 1), steep(), normal([2], 3)];
             check(&inputs, |x| Ok(x[0].batch_norm(Some(&x[1]), Some(&x[2]), options)?.output));
             let (mean, var) = (normal([2], 4), normal([2], 5).square().unwrap());
             check(&inputs, |x| x[0].batch_norm_with(Some(&x[1]), Some(&x[2]), &mean, &var, options));
@@ -450,16 +623,14 @@ mod tests {
 
     #[test]
     fn the_composite_is_the_ops_one_after_the_other() {
-        let (x, gamma, beta) = (normal([3, 2, 5, 7], 1), normal([2], 2), normal([2], 3));
+        let (x, gamma, beta) = (normal([3, 2, 5, 7], 1), steep(), normal([2], 3));
         for dtype in [DType::F32, DType::F64] {
             let [x, gamma, beta] = [&x, &gamma, &beta].map(|t| t.to_dtype(dtype).unwrap());
             for options in all_options() {
                 let fused = x.batch_norm(Some(&gamma), Some(&beta), options).unwrap().output;
                 let plain = BatchNormOptions::default();
                 let mut apart = x.batch_norm(Some(&gamma), Some(&beta), plain).unwrap().output;
-                if options.relu {
-                    apart = apart.relu().unwrap();
-                }
+                apart = activated(apart, options.activation).unwrap();
                 if let Some(pool) = options.pool {
                     apart = apart.max_pool(&MaxPoolOptions::new(pool.kernel)).unwrap();
                 }
@@ -471,9 +642,9 @@ mod tests {
     #[test]
     fn batch_norm_has_the_second_gradients_of_its_differences() {
         let statistics = [normal([2], 4), normal([2], 5).square().unwrap()];
-        for relu in [false, true] {
-            let options = BatchNormOptions { relu, ..Default::default() };
-            let inputs = [normal([3, 2, 5], 1), normal([2], 2), normal([2], 3)];
+        for activation in [Activation::None, Activation::Relu, Activation::Relu6] {
+            let options = BatchNormOptions { activation, ..Default::default() };
+            let inputs = [normal([3, 2, 5], 1), steep(), normal([2], 3)];
             check_twice(&inputs, |x| Ok(x[0].batch_norm(Some(&x[1]), Some(&x[2]), options)?.output));
             let [mean, var] = &statistics;
             check_twice(&inputs, |x| x[0].batch_norm_with(Some(&x[1]), Some(&x[2]), mean, var, options));

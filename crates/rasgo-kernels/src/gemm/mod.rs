@@ -1,6 +1,7 @@
 //! Matrix products.
 
 pub(crate) mod driver;
+mod few_rows;
 pub(crate) mod packed;
 mod reference;
 pub(crate) mod strided;
@@ -82,11 +83,15 @@ fn by_rows(
     let steps = View::matrix(if trans_b { &[] } else { b }, if trans_b { 0 } else { k }, n, 0..n);
     let right = if trans_b { Right::Transposed(b) } else { Right::Steps(&steps) };
     let place = Place { base: 0, stride: [0, 0, 0, n] };
-    let dst = SharedMut::new(dst);
     if let Some(packed) = packed.filter(|packed| trans_b && packed.fits(matrix_shape(n, k), isa)) {
+        let dst = SharedMut::new(dst);
         return rows_product(isa, &left, Right::Packed(packed.group(0)), n, dst, place, epilogue);
     }
+    if trans_b && m <= few_rows::ROWS {
+        return few_rows::few_rows(isa, [m, n, k], a, b, epilogue, dst);
+    }
     // With few rows each piece of the right matrix is used by one task only.
+    let dst = SharedMut::new(dst);
     if m > 128 && n * k <= PACK_WHOLE {
         let packed = pack_right(isa, right, n, k);
         rows_product(isa, &left, Right::Packed(packed.as_slice()), n, dst, place, epilogue);

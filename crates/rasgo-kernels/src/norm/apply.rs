@@ -1,11 +1,11 @@
 //! Normalisation itself: a subtraction, a multiplication and an addition for each element.
 
-use super::relu;
+use super::{Act, with_act};
 use crate::buffer::Element;
 use crate::isa::isa_fn;
 use crate::rows::{flat_chunk, widen};
 use crate::threads::parallel_chunks;
-use crate::{Float, Isa};
+use crate::{Activation, Float, Isa};
 
 /// `scale = gamma * rstd`, and `shift = beta - low * scale` for what the mean lost by rounding.
 pub fn scale_shift<T: Float>(
@@ -22,52 +22,55 @@ pub fn scale_shift<T: Float>(
     }
 }
 
-/// `dst[rows, c] = (src - mean[c]) * scale[c] + shift[c]`, and ReLU of that if `relu`.
+/// `dst[rows, c] = act((src - mean[c]) * scale[c] + shift[c] + add)`, where `add` has the shape of `src`, if it is there.
 pub fn normalize<T: Float + Element>(
     src: &[T],
     mean: &[T],
     scale: &[T],
     shift: &[T],
-    relu: bool,
+    add: Option<&[T]>,
+    activation: Activation,
     dst: &mut [T],
 ) {
     assert_eq!(src.len(), dst.len(), "source and destination have the same length");
+    assert!(add.is_none_or(|add| add.len() == dst.len()), "what is added has that length too");
     let (isa, c) = (Isa::current(), mean.len());
     assert!(scale.len() == c && shift.len() == c, "a scale and a shift for each mean");
     assert!(if c == 0 { dst.is_empty() } else { dst.len().is_multiple_of(c) }, "whole rows of channels");
     let (wide, len) = ([mean, scale, shift].map(widen), flat_chunk(c));
     let wide: [&[T]; 3] = std::array::from_fn(|i| wide[i].as_slice::<T>());
     parallel_chunks(dst, len, |i, dst| {
-        let src = &src[i * len..][..dst.len()];
-        if relu {
-            relu_rows(isa, src, &wide, dst);
-        } else {
-            plain_rows(isa, src, &wide, dst);
-        }
+        let range = i * len..i * len + dst.len();
+        with_act!(activation, A => match add {
+            Some(add) => sum_rows::<T, A>(isa, &src[range.clone()], &add[range], &wide, dst),
+            None => rows::<T, A>(isa, &src[range], &wide, dst),
+        });
     });
 }
 
 isa_fn! {
-    fn relu_rows<T: Float>(src: &[T], wide: &[&[T]; 3], dst: &mut [T]) {
-        rows::<T, true>(src, wide, dst);
+    fn rows<T: Float, A: Act>(src: &[T], wide: &[&[T]; 3], dst: &mut [T]) {
+        let width = wide[0].len();
+        for (dst, src) in dst.chunks_mut(width).zip(src.chunks(width)) {
+            let len = src.len();
+            let (dst, mean, scale, shift) = (&mut dst[..len], &wide[0][..len], &wide[1][..len], &wide[2][..len]);
+            for j in 0..len {
+                dst[j] = A::apply((src[j] - mean[j]) * scale[j] + shift[j]);
+            }
+        }
     }
 }
 
 isa_fn! {
-    fn plain_rows<T: Float>(src: &[T], wide: &[&[T]; 3], dst: &mut [T]) {
-        rows::<T, false>(src, wide, dst);
-    }
-}
-
-#[inline(always)]
-fn rows<T: Float, const RELU: bool>(src: &[T], wide: &[&[T]; 3], dst: &mut [T]) {
-    let width = wide[0].len();
-    for (dst, src) in dst.chunks_mut(width).zip(src.chunks(width)) {
-        let len = src.len();
-        let (dst, mean, scale, shift) = (&mut dst[..len], &wide[0][..len], &wide[1][..len], &wide[2][..len]);
-        for j in 0..len {
-            let y = (src[j] - mean[j]) * scale[j] + shift[j];
-            dst[j] = if RELU { relu(y) } else { y };
+    fn sum_rows<T: Float, A: Act>(src: &[T], add: &[T], wide: &[&[T]; 3], dst: &mut [T]) {
+        let width = wide[0].len();
+        for ((dst, src), add) in dst.chunks_mut(width).zip(src.chunks(width)).zip(add.chunks(width)) {
+            let len = src.len();
+            let (dst, add) = (&mut dst[..len], &add[..len]);
+            let (mean, scale, shift) = (&wide[0][..len], &wide[1][..len], &wide[2][..len]);
+            for j in 0..len {
+                dst[j] = A::apply((src[j] - mean[j]) * scale[j] + shift[j] + add[j]);
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Gradients of normalisation, ReLU and max pooling together: `dy` has the size of the pooled map, and only the
+//! Gradients of normalisation, ReLU or nothing, and max pooling together: `dy` has the size of the pooled map, and only the
 //! cell of each window that won passes it on.
 
 use super::fused_pool::Map;
@@ -10,7 +10,7 @@ use crate::pool::max_vector::Cell;
 use crate::pool::windows::{Pixels, coordinates, pixel};
 use crate::rows::{CHUNK, RowChunks, sum_chunks};
 use crate::threads::parallel_chunks;
-use crate::{Buffer, Float, Isa};
+use crate::{Activation, Buffer, Float, Isa};
 
 fn check<T>(p: &PoolProblem, g: &NormGrad<'_, T>, src: &[T], dy: &[T], positions: &[u8]) {
     assert!(p.is_tiling() && (1..=256).contains(&p.window()), "windows side by side, of at most 256 cells");
@@ -84,9 +84,10 @@ fn sum_channels<T: Float>(
 ) {
     let (dy, dbeta, dgamma) = (&dy[..c], &mut dbeta[..c], &mut dgamma[..c]);
     let (mean, scale, shift) = (&g.mean[..c], &g.scale[..c], &g.shift[..c]);
+    let relu = g.activation == Activation::Relu;
     for j in 0..c {
         let x = won(j);
-        let dead = g.relu && (x - mean[j]) * scale[j] + shift[j] <= T::ZERO;
+        let dead = relu && (x - mean[j]) * scale[j] + shift[j] <= T::ZERO;
         let dy = if dead { T::ZERO } else { dy[j] };
         dbeta[j] += dy;
         dgamma[j] += dy * (x - mean[j]);
@@ -116,7 +117,7 @@ pub fn pooled_grad_input<T: Float + Element>(
     let group = (CHUNK / row).max(1);
     parallel_chunks(dx, group * row, |i, dx| {
         let src = &src[i * group * row..][..dx.len()];
-        if g.relu {
+        if g.activation == Activation::Relu {
             relu_input_rows(isa, p, i * group, g, slope, offset, src, dy, positions, dx);
         } else {
             plain_input_rows(isa, p, i * group, g, slope, offset, src, dy, positions, dx);

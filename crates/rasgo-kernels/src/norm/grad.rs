@@ -1,10 +1,11 @@
-//! Gradients of normalisation, with the ReLU behind it.
+//! Gradients of normalisation, with the activation behind it.
 
+use super::{Act, Relu, Relu6};
 use crate::buffer::Element;
 use crate::isa::isa_fn;
 use crate::rows::{RowChunks, copies, flat_chunk, fold, sum_chunks, widen};
 use crate::threads::parallel_chunks;
-use crate::{Buffer, Float, Isa};
+use crate::{Activation, Buffer, Float, Isa};
 
 /// What forward computed, which its gradient needs again; a value for each channel.
 #[derive(Debug, Clone, Copy)]
@@ -19,9 +20,8 @@ pub struct NormGrad<'a, T> {
     pub scale: &'a [T],
     /// As given to the forward pass.
     pub shift: &'a [T],
-    /// Whether forward ended in ReLU; then `dy' = 0` where
-    /// `(src - mean) * scale + shift <= 0`, and `dy' = dy` elsewhere.
-    pub relu: bool,
+    /// What forward ended in: `dy' = dy` where that has a slope at `(src - mean) * scale + shift`, and 0 elsewhere.
+    pub activation: Activation,
 }
 
 /// `dbeta[c] = sum of dy'` and `dgamma[c] = sum of dy' * xhat`, `xhat = (src - mean) * rstd`.
@@ -45,10 +45,10 @@ pub fn grad_sums<T: Float + Element>(
     sum_chunks(RowChunks::new(rows, rows_per_sample, c), 2 * width, both, |rows, sums| {
         let range = rows.start * c..rows.end * c;
         let (src, dy) = (&src[range.clone()], &dy[range]);
-        if p.relu {
-            relu_sums(isa, c, src, dy, mean, scale, shift, sums);
-        } else {
-            plain_sums(isa, c, src, dy, mean, sums);
+        match p.activation {
+            Activation::None => plain_sums(isa, c, src, dy, mean, sums),
+            Activation::Relu => act_sums::<T, Relu>(isa, c, src, dy, mean, scale, shift, sums),
+            Activation::Relu6 => act_sums::<T, Relu6>(isa, c, src, dy, mean, scale, shift, sums),
         }
     });
     finish_sums(p, both, dbeta, dgamma);
@@ -74,7 +74,7 @@ pub(super) fn fold_both<T: Float>(c: usize, sums: &mut [T]) {
 }
 
 isa_fn! {
-    fn relu_sums<T: Float>(
+    fn act_sums<T: Float, A: Act>(
         c: usize, src: &[T], dy: &[T], mean: &[T], scale: &[T], shift: &[T], sums: &mut [T],
     ) {
         sums.fill(T::ZERO);
@@ -85,8 +85,8 @@ isa_fn! {
             let (dy, dbeta, dgamma) = (&dy[..len], &mut dbeta[..len], &mut dgamma[..len]);
             let (mean, scale, shift) = (&mean[..len], &scale[..len], &shift[..len]);
             for j in 0..len {
-                let dead = (src[j] - mean[j]) * scale[j] + shift[j] <= T::ZERO;
-                let dy = if dead { T::ZERO } else { dy[j] };
+                let passes = A::passes((src[j] - mean[j]) * scale[j] + shift[j]);
+                let dy = if passes { dy[j] } else { T::ZERO };
                 dbeta[j] += dy;
                 dgamma[j] += dy * (src[j] - mean[j]);
             }
@@ -150,16 +150,17 @@ pub fn grad_input<T: Float + Element>(
     let len = flat_chunk(c);
     parallel_chunks(dx, len, |i, dx| {
         let range = i * len..i * len + dx.len();
-        if p.relu {
-            relu_input(isa, &src[range.clone()], &dy[range], &wide, dx);
-        } else {
-            plain_input(isa, &src[range.clone()], &dy[range], &wide, dx);
+        let (src, dy) = (&src[range.clone()], &dy[range]);
+        match p.activation {
+            Activation::None => plain_input(isa, src, dy, &wide, dx),
+            Activation::Relu => act_input::<T, Relu>(isa, src, dy, &wide, dx),
+            Activation::Relu6 => act_input::<T, Relu6>(isa, src, dy, &wide, dx),
         }
     });
 }
 
 isa_fn! {
-    fn relu_input<T: Float>(src: &[T], dy: &[T], wide: &[&[T]; 5], dx: &mut [T]) {
+    fn act_input<T: Float, A: Act>(src: &[T], dy: &[T], wide: &[&[T]; 5], dx: &mut [T]) {
         let width = wide[0].len();
         for ((src, dy), dx) in src.chunks(width).zip(dy.chunks(width)).zip(dx.chunks_mut(width)) {
             let len = src.len();
@@ -168,8 +169,8 @@ isa_fn! {
             let (mean, scale, shift) = (&wide[0][..len], &wide[1][..len], &wide[2][..len]);
             let (slope, offset) = (&wide[3][..len], &wide[4][..len]);
             for j in 0..len {
-                let dead = (src[j] - mean[j]) * scale[j] + shift[j] <= T::ZERO;
-                let dy = if dead { T::ZERO } else { dy[j] };
+                let passes = A::passes((src[j] - mean[j]) * scale[j] + shift[j]);
+                let dy = if passes { dy[j] } else { T::ZERO };
                 dx[j] = scale[j] * dy + ((src[j] - mean[j]) * slope[j] + offset[j]);
             }
         }
@@ -191,7 +192,7 @@ isa_fn! {
     }
 }
 
-/// The gradient with constant statistics, as in evaluation: `dx = dy' * scale`. Without ReLU, `src` is not read.
+/// The gradient with constant statistics, as in evaluation: `dx = dy' * scale`. Without an activation, `src` is not read.
 pub fn grad_input_eval<T: Float + Element>(p: &NormGrad<'_, T>, src: &[T], dy: &[T], dx: &mut [T]) {
     let c = p.mean.len();
     assert_eq!(dy.len(), dx.len(), "both gradients have the same length");
@@ -200,16 +201,20 @@ pub fn grad_input_eval<T: Float + Element>(p: &NormGrad<'_, T>, src: &[T], dy: &
     let [mean, scale, shift] = [0, 1, 2].map(|i| wide[i].as_slice::<T>());
     parallel_chunks(dx, len, |i, dx| {
         let range = i * len..i * len + dx.len();
-        if p.relu {
-            relu_eval(isa, &src[range.clone()], &dy[range], mean, scale, shift, dx);
-        } else {
-            plain_eval(isa, &dy[range], scale, dx);
+        match p.activation {
+            Activation::None => plain_eval(isa, &dy[range], scale, dx),
+            Activation::Relu => {
+                act_eval::<T, Relu>(isa, &src[range.clone()], &dy[range], mean, scale, shift, dx);
+            }
+            Activation::Relu6 => {
+                act_eval::<T, Relu6>(isa, &src[range.clone()], &dy[range], mean, scale, shift, dx);
+            }
         }
     });
 }
 
 isa_fn! {
-    fn relu_eval<T: Float>(
+    fn act_eval<T: Float, A: Act>(
         src: &[T], dy: &[T], mean: &[T], scale: &[T], shift: &[T], dx: &mut [T],
     ) {
         let width = scale.len();
@@ -218,8 +223,8 @@ isa_fn! {
             let (dy, dx) = (&dy[..len], &mut dx[..len]);
             let (mean, scale, shift) = (&mean[..len], &scale[..len], &shift[..len]);
             for j in 0..len {
-                let dead = (src[j] - mean[j]) * scale[j] + shift[j] <= T::ZERO;
-                dx[j] = if dead { T::ZERO } else { dy[j] * scale[j] };
+                let passes = A::passes((src[j] - mean[j]) * scale[j] + shift[j]);
+                dx[j] = if passes { dy[j] * scale[j] } else { T::ZERO };
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Batch normalisation of channels-last maps `[rows, c]`, with ReLU and max pooling fused into its passes; and
+//! Batch normalisation of channels-last maps `[rows, c]`, with what follows it, an activation, a shortcut or
+//! a max pooling, fused into its passes; and
 //! normalisation of groups within a sample.
 //!
 //! Training forward of batch normalisation is [`stats`], [`scale_shift`] and [`normalize`] (or [`normalize_relu_max_pool`]); training
@@ -30,3 +31,77 @@ use crate::Float;
 fn relu<T: Float>(x: T) -> T {
     x.max(T::ZERO)
 }
+
+/// An [`Activation`](crate::Activation) as a type, so that each has loops of its own.
+trait Act {
+    /// f(x)
+    fn apply<T: Float>(x: T) -> T;
+    /// Whether f has a slope at x; its gradient is 0 elsewhere.
+    fn passes<T: Float>(x: T) -> bool;
+}
+
+/// x
+struct Plain;
+
+impl Act for Plain {
+    #[inline(always)]
+    fn apply<T: Float>(x: T) -> T {
+        x
+    }
+    #[inline(always)]
+    fn passes<T: Float>(_: T) -> bool {
+        true
+    }
+}
+
+/// max(x, 0)
+struct Relu;
+
+impl Act for Relu {
+    #[inline(always)]
+    fn apply<T: Float>(x: T) -> T {
+        relu(x)
+    }
+    /// As of `Unary::Relu`, at NaN too.
+    #[inline(always)]
+    fn passes<T: Float>(x: T) -> bool {
+        let dead = x <= T::ZERO;
+        !dead
+    }
+}
+
+/// min(max(x, 0), 6)
+struct Relu6;
+
+impl Act for Relu6 {
+    #[inline(always)]
+    fn apply<T: Float>(x: T) -> T {
+        relu(x).min(T::from_f64(6.0))
+    }
+    /// As of `Unary::Relu6`, neither at the bounds nor at NaN.
+    #[inline(always)]
+    fn passes<T: Float>(x: T) -> bool {
+        (x > T::ZERO) & (x < T::from_f64(6.0))
+    }
+}
+
+/// Runs a body with `A` bound to the type of an activation.
+macro_rules! with_act {
+    ($activation:expr, $A:ident => $body:expr) => {
+        match $activation {
+            crate::Activation::None => {
+                type $A = super::Plain;
+                $body
+            }
+            crate::Activation::Relu => {
+                type $A = super::Relu;
+                $body
+            }
+            crate::Activation::Relu6 => {
+                type $A = super::Relu6;
+                $body
+            }
+        }
+    };
+}
+use with_act;

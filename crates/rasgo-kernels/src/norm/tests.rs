@@ -1,9 +1,11 @@
 use super::*;
+use crate::Activation;
 use crate::checks::{assert_close, numbers, poison, same_everywhere, wide};
 use crate::elementwise::{Unary, unary_grad, unary_in_place};
 use crate::pool::{PoolProblem, max_backward, max_forward};
 
 const CHANNELS: [usize; 13] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 64, 100, 300];
+const ALL: [Activation; 3] = [Activation::None, Activation::Relu, Activation::Relu6];
 /// Samples and rows in each.
 const ROWS: [(usize, usize); 6] = [(0, 3), (1, 1), (1, 2), (3, 7), (5, 130), (2, 3000)];
 
@@ -63,9 +65,9 @@ impl Channels {
         Channels { mean, low, rstd, scale, shift }
     }
 
-    fn grad(&self, relu: bool) -> NormGrad<'_, f32> {
+    fn grad(&self, activation: Activation) -> NormGrad<'_, f32> {
         let Channels { mean, low, rstd, scale, shift } = self;
-        NormGrad { mean, low, rstd, scale, shift, relu }
+        NormGrad { mean, low, rstd, scale, shift, activation }
     }
 
     /// The value before the activation.
@@ -81,19 +83,29 @@ fn normalising_in_one_pass_is_the_formula_to_the_bit() {
         for (n, sample) in ROWS {
             let src = numbers::<f32>(4, n * sample * c);
             let ch = Channels::new(n * sample, sample, c, &src);
-            for with_relu in [false, true] {
-                let want: Vec<f64> = src
-                    .iter()
-                    .enumerate()
-                    .map(|(i, x)| ch.value(i, *x))
-                    .map(|y| f64::from(if with_relu { y.max(0.0) } else { y }))
-                    .collect();
-                let got = same_everywhere(|| {
-                    let mut dst = poison(src.len());
-                    normalize(&src, &ch.mean, &ch.scale, &ch.shift, with_relu, &mut dst);
-                    dst
-                });
-                assert_close(&got, &want, 0.0, &format!("{n} {sample} {c}"));
+            // So large that ReLU6 cuts both ends.
+            let shortcut: Vec<f32> = numbers::<f32>(5, src.len()).iter().map(|x| 9.0 * x).collect();
+            for activation in ALL {
+                for add in [None, Some(&shortcut[..])] {
+                    let sum = |i: usize, y: f32| y + add.map_or(0.0, |add| add[i]);
+                    let want: Vec<f64> = src
+                        .iter()
+                        .enumerate()
+                        .map(|(i, x)| sum(i, ch.value(i, *x)))
+                        .map(|y| match activation {
+                            Activation::None => y,
+                            Activation::Relu => y.max(0.0),
+                            Activation::Relu6 => y.clamp(0.0, 6.0),
+                        })
+                        .map(f64::from)
+                        .collect();
+                    let got = same_everywhere(|| {
+                        let mut dst = poison(src.len());
+                        normalize(&src, &ch.mean, &ch.scale, &ch.shift, add, activation, &mut dst);
+                        dst
+                    });
+                    assert_close(&got, &want, 0.0, &format!("{n} {sample} {c}"));
+                }
             }
         }
     }
@@ -109,7 +121,7 @@ fn a_mean_far_from_zero_costs_no_digits() {
     let rstd: Vec<f32> = found_var.iter().map(|var| 1.0 / var.sqrt()).collect();
     let (mut scale, mut shift, mut y) = (poison(c), poison(c), poison(rows * c));
     scale_shift(&rstd, &low, &[1.0; 3], &[0.0; 3], &mut scale, &mut shift);
-    normalize(&src, &found_mean, &scale, &shift, false, &mut y);
+    normalize(&src, &found_mean, &scale, &shift, None, Activation::None, &mut y);
     let hat = |i: usize| (f64::from(src[i]) - mean[i % c]) / var[i % c].sqrt();
     assert_close(&y, &(0..rows * c).map(hat).collect::<Vec<_>>(), 1e-6, "normalised");
 }
@@ -121,10 +133,13 @@ fn gradients_agree_with_the_formulas_in_f64() {
             let rows = n * sample;
             let (src, dy) = (numbers::<f32>(5, rows * c), numbers::<f32>(6, rows * c));
             let ch = Channels::new(rows, sample, c, &src);
-            for relu in [false, true] {
-                let g = ch.grad(relu);
+            for activation in ALL {
+                let g = ch.grad(activation);
                 let at = |v: &[f32], i: usize| f64::from(v[i % c]);
-                let alive = |i: usize| !relu || ch.value(i, src[i]) > 0.0;
+                let alive = |i: usize| {
+                    let y = ch.value(i, src[i]);
+                    activation == Activation::None || y > 0.0 && (y < 6.0 || activation == Activation::Relu)
+                };
                 let masked = |i: usize| if alive(i) { f64::from(dy[i]) } else { 0.0 };
                 let hat = |i: usize| (f64::from(src[i]) - at(&ch.mean, i)) * at(&ch.rstd, i);
                 let (mut dbeta, mut dgamma) = (vec![0.0; c], vec![0.0; c]);
@@ -149,7 +164,7 @@ fn gradients_agree_with_the_formulas_in_f64() {
                     &got,
                     &[dbeta, dgamma, dx, eval].concat(),
                     1e-4,
-                    &format!("{n} {sample} {c} {relu}"),
+                    &format!("{n} {sample} {c} {activation:?}"),
                 );
             }
         }
@@ -167,11 +182,18 @@ fn the_gradient_is_the_slope_of_normalisation_in_f64() {
         stats(rows, 1, c, src, mean, low, var);
         let rstd: Vec<f64> = var.iter().map(|var| 1.0 / (var + 1e-5).sqrt()).collect();
         scale_shift(&rstd, low, &gamma, &beta, scale, shift);
-        normalize(src, mean, scale, shift, true, &mut y);
+        normalize(src, mean, scale, shift, None, Activation::Relu, &mut y);
         (v, rstd, y)
     };
     let ([mean, low, _, scale, shift], rstd, _) = forward(&src);
-    let g = NormGrad { mean: &mean, low: &low, rstd: &rstd, scale: &scale, shift: &shift, relu: true };
+    let g = NormGrad {
+        mean: &mean,
+        low: &low,
+        rstd: &rstd,
+        scale: &scale,
+        shift: &shift,
+        activation: Activation::Relu,
+    };
     let (mut dbeta, mut dgamma, mut dx) = (poison(c), poison(c), poison(rows * c));
     grad_sums(rows, 1, &g, &src, &dy, &mut dbeta, &mut dgamma);
     grad_input(rows, &g, &src, &dy, &dbeta, &dgamma, &mut dx);
@@ -219,7 +241,7 @@ fn the_fused_pass_is_norm_then_relu_then_pool_to_the_bit() {
         for with_relu in [false, true] {
             let (mut map, mut want, mut want_at) =
                 (poison(src.len()), poison(p.dst_len()), vec![9u8; p.dst_len()]);
-            normalize(&src, &ch.mean, &ch.scale, &ch.shift, false, &mut map);
+            normalize(&src, &ch.mean, &ch.scale, &ch.shift, None, Activation::None, &mut map);
             if with_relu {
                 unary_in_place(Unary::Relu, &mut map);
             }
@@ -256,17 +278,18 @@ fn the_fused_gradient_is_that_of_the_three_apart() {
                 &mut at,
             );
             let (mut map, mut dmap) = (poison(src.len()), poison(src.len()));
-            normalize(&src, &ch.mean, &ch.scale, &ch.shift, with_relu, &mut map);
+            let activation = if with_relu { Activation::Relu } else { Activation::None };
+            normalize(&src, &ch.mean, &ch.scale, &ch.shift, None, activation, &mut map);
             max_backward(&p, &dy, &at, &mut dmap);
             if with_relu {
                 let dy = dmap.clone();
                 unary_grad(Unary::Relu, &map, &dy, &mut dmap);
             }
             let (mut dbeta, mut dgamma, mut dx) = (poison(p.c), poison(p.c), poison(src.len()));
-            let plain = ch.grad(false);
+            let plain = ch.grad(Activation::None);
             grad_sums(p.n * sample, sample, &plain, &src, &dmap, &mut dbeta, &mut dgamma);
             grad_input(p.n * sample, &plain, &src, &dmap, &dbeta, &dgamma, &mut dx);
-            let g = ch.grad(with_relu);
+            let g = ch.grad(activation);
             let got = same_everywhere(|| {
                 let (mut dbeta, mut dgamma, mut dx) = (poison(p.c), poison(p.c), poison(src.len()));
                 pooled_grad_sums(&p, &g, &src, &dy, &at, &mut dbeta, &mut dgamma);

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::Vector;
+use super::{MOST_LANES, Vector};
 
 /// Eight `f32`.
 #[derive(Clone, Copy)]
@@ -101,6 +101,34 @@ impl Vector for F32x8 {
     fn select(mask: __m256, yes: Self, no: Self) -> Self {
         // SAFETY: as above.
         Self(unsafe { _mm256_blendv_ps(no.0, yes.0, mask) })
+    }
+    #[inline(always)]
+    fn transpose(mut rows: [Self; MOST_LANES]) -> [Self; MOST_LANES] {
+        let mut pairs = rows;
+        // SAFETY: as above.
+        unsafe {
+            for i in 0..4 {
+                let (a, b) = (rows[2 * i].0, rows[2 * i + 1].0);
+                pairs[2 * i] = Self(_mm256_unpacklo_ps(a, b));
+                pairs[2 * i + 1] = Self(_mm256_unpackhi_ps(a, b));
+            }
+            // Of four rows, in each half of a vector a column of four.
+            let mut fours = pairs;
+            for i in 0..2 {
+                for j in 0..2 {
+                    let (a, b) =
+                        (_mm256_castps_pd(pairs[4 * i + j].0), _mm256_castps_pd(pairs[4 * i + j + 2].0));
+                    fours[4 * i + 2 * j] = Self(_mm256_castpd_ps(_mm256_unpacklo_pd(a, b)));
+                    fours[4 * i + 2 * j + 1] = Self(_mm256_castpd_ps(_mm256_unpackhi_pd(a, b)));
+                }
+            }
+            for j in 0..4 {
+                let (a, b) = (fours[j].0, fours[4 + j].0);
+                rows[j] = Self(_mm256_permute2f128_ps::<0x20>(a, b));
+                rows[4 + j] = Self(_mm256_permute2f128_ps::<0x31>(a, b));
+            }
+        }
+        rows
     }
     #[inline(always)]
     unsafe fn store_bytes(self, to: *mut u8, n: usize) {

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::Vector;
+use super::{MOST_LANES, Vector};
 
 /// Sixteen `f32`.
 #[derive(Clone, Copy)]
@@ -98,6 +98,41 @@ impl Vector for F32x16 {
     fn select(mask: __mmask16, yes: Self, no: Self) -> Self {
         // SAFETY: as above.
         Self(unsafe { _mm512_mask_blend_ps(mask, no.0, yes.0) })
+    }
+    #[inline(always)]
+    fn transpose(mut rows: [Self; MOST_LANES]) -> [Self; MOST_LANES] {
+        /// Of two vectors, their even quarters, and their odd ones.
+        const EVEN: i32 = 0b10_00_10_00;
+        const ODD: i32 = 0b11_01_11_01;
+        let mut pairs = rows;
+        // SAFETY: as above.
+        unsafe {
+            for i in 0..8 {
+                let (a, b) = (rows[2 * i].0, rows[2 * i + 1].0);
+                pairs[2 * i] = Self(_mm512_unpacklo_ps(a, b));
+                pairs[2 * i + 1] = Self(_mm512_unpackhi_ps(a, b));
+            }
+            // Of four rows, in each quarter of a vector a column of four.
+            let mut fours = pairs;
+            for i in 0..4 {
+                for j in 0..2 {
+                    let (a, b) =
+                        (_mm512_castps_pd(pairs[4 * i + j].0), _mm512_castps_pd(pairs[4 * i + j + 2].0));
+                    fours[4 * i + 2 * j] = Self(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)));
+                    fours[4 * i + 2 * j + 1] = Self(_mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+                }
+            }
+            for j in 0..4 {
+                let (a, b, c, d) = (fours[j].0, fours[4 + j].0, fours[8 + j].0, fours[12 + j].0);
+                let (even, odd) = (_mm512_shuffle_f32x4::<EVEN>(a, b), _mm512_shuffle_f32x4::<ODD>(a, b));
+                let (even2, odd2) = (_mm512_shuffle_f32x4::<EVEN>(c, d), _mm512_shuffle_f32x4::<ODD>(c, d));
+                rows[j] = Self(_mm512_shuffle_f32x4::<EVEN>(even, even2));
+                rows[4 + j] = Self(_mm512_shuffle_f32x4::<EVEN>(odd, odd2));
+                rows[8 + j] = Self(_mm512_shuffle_f32x4::<ODD>(even, even2));
+                rows[12 + j] = Self(_mm512_shuffle_f32x4::<ODD>(odd, odd2));
+            }
+        }
+        rows
     }
     #[inline(always)]
     unsafe fn store_bytes(self, to: *mut u8, n: usize) {

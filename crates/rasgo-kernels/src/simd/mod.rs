@@ -9,6 +9,9 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 pub(crate) mod portable;
 
+/// The lanes of the widest vector.
+pub(crate) const MOST_LANES: usize = 16;
+
 /// A vector of `f32` that one register holds.
 ///
 /// The functions are safe to call only where the instruction set is enabled; [`simd_fn`] makes no other calls.
@@ -80,6 +83,9 @@ pub(crate) trait Vector: Copy {
 
     /// `yes` where the mask is true, `no` elsewhere.
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
+
+    /// The first [`LANES`](Vector::LANES) vectors as rows of a matrix, transposed; the others are as they were.
+    fn transpose(rows: [Self; MOST_LANES]) -> [Self; MOST_LANES];
 
     /// Stores the first `n` lanes, whole numbers from 0 to 255, as bytes; `n` may be more than there are.
     ///

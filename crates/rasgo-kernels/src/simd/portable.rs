@@ -1,6 +1,6 @@
 //! What every target has: four lanes, which compilers make a vector of, and no fused multiply-add.
 
-use super::Vector;
+use super::{MOST_LANES, Vector};
 
 /// Four `f32`.
 #[derive(Clone, Copy)]
@@ -85,6 +85,14 @@ impl Vector for F32x4 {
     #[inline(always)]
     fn select(mask: [bool; 4], yes: Self, no: Self) -> Self {
         Self(std::array::from_fn(|i| if mask[i] { yes.0[i] } else { no.0[i] }))
+    }
+    #[inline(always)]
+    fn transpose(mut rows: [Self; MOST_LANES]) -> [Self; MOST_LANES] {
+        let before = rows;
+        for (i, row) in rows.iter_mut().enumerate().take(4) {
+            *row = Self([before[0].0[i], before[1].0[i], before[2].0[i], before[3].0[i]]);
+        }
+        rows
     }
     #[inline(always)]
     unsafe fn store_bytes(self, to: *mut u8, n: usize) {

@@ -1,6 +1,6 @@
 //! Batch normalisation.
 
-use rasgo_core::ops::{BatchNormOptions, PoolAfter};
+use rasgo_core::ops::{Activation, BatchNormOptions, PoolAfter};
 use rasgo_core::{DType, Error, ErrorKind, Result, Tensor};
 use rasgo_derive::Module;
 
@@ -104,36 +104,62 @@ impl<const D: usize> BatchNorm<D> {
         self.folded.0 && !self.mode.is_training()
     }
 
-    fn normalize(&self, x: &Tensor, relu: bool, pool: Option<PoolAfter>) -> Result<Tensor> {
+    /// act(norm(x) + shortcut)
+    pub(super) fn forward_add(
+        &self,
+        x: &Tensor,
+        shortcut: &Tensor,
+        activation: Activation,
+    ) -> Result<Tensor> {
+        let _scope = self.name.enter();
+        self.normalize(x, Some(shortcut), activation, None)
+    }
+
+    fn normalize(
+        &self,
+        x: &Tensor,
+        shortcut: Option<&Tensor>,
+        activation: Activation,
+        pool: Option<PoolAfter>,
+    ) -> Result<Tensor> {
         expect_ranks(x, if D == 1 { 2..=3 } else { D + 2..=D + 2 })?;
         if self.folded.0 {
-            // Nothing is left to do, and so no ReLU and no pooling was asked for.
+            // Nothing is left to do, and so nothing was asked for besides.
             return match self.mode.is_training() {
                 false => Ok(x.clone()),
                 true => Err(Error::new(
                     ErrorKind::State,
                     "this normalisation is folded into the layer before it, and has nothing to train",
                 )
+                .layer(&*self.name.path())
                 .hint("a model is fused for inference; make it again and load its weights to train it")),
             };
         }
-        let options = BatchNormOptions { eps: self.eps, relu, pool };
+        let options = BatchNormOptions { eps: self.eps, activation, pool };
         let [weight, bias] = [&self.weight, &self.bias].map(|p| p.as_ref().map(Parameter::tensor));
         let (weight, bias) = (weight.as_ref(), bias.as_ref());
+        let normalize = || match shortcut {
+            Some(shortcut) => x.batch_norm_add(weight, bias, shortcut, options),
+            None => x.batch_norm(weight, bias, options),
+        };
+        let normalize_with = |mean: &Tensor, var: &Tensor| match shortcut {
+            Some(shortcut) => x.batch_norm_add_with(weight, bias, mean, var, shortcut, options),
+            None => x.batch_norm_with(weight, bias, mean, var, options),
+        };
         let running = self.running_mean.as_ref().zip(self.running_var.as_ref());
         if x.is_shape_only() {
             // A summary asks with one sample.
             let statistic = Tensor::shape_only([self.channels], x.dtype());
-            return x.batch_norm_with(weight, bias, &statistic, &statistic, options);
+            return normalize_with(&statistic, &statistic);
         }
         let (Some((mean, var)), Some(tracked)) = (running, &self.num_batches_tracked) else {
-            return Ok(x.batch_norm(weight, bias, options)?.output);
+            return Ok(normalize()?.output);
         };
         if !self.mode.is_training() {
-            return x.batch_norm_with(weight, bias, &mean.get(), &var.get(), options);
+            return normalize_with(&mean.get(), &var.get());
         }
         let _claim = tracked.claim().map_err(|error| error.layer(&*self.name.path()))?;
-        let batch = x.batch_norm(weight, bias, options)?;
+        let batch = normalize()?;
         let count = tracked.get().item::<i64>()? + 1;
         tracked.set(Tensor::scalar(count));
         let momentum = self.momentum.unwrap_or(1.0 / count as f64);
@@ -146,7 +172,7 @@ impl<const D: usize> BatchNorm<D> {
 
 impl<const D: usize> Module for BatchNorm<D> {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
-        self.name.run(|| self.normalize(&x, false, None))
+        self.name.run(|| self.normalize(&x, None, Activation::None, None))
     }
 
     fn kind(&self) -> Kind<'_> {
@@ -179,9 +205,9 @@ impl<const D: usize> Norm for BatchNorm<D> {
         self.folded = Folded(true);
     }
 
-    fn forward_relu_pool(&self, x: Tensor, relu: bool, pool: Option<PoolAfter>) -> Result<Tensor> {
+    fn forward_act_pool(&self, x: Tensor, activation: Activation, pool: Option<PoolAfter>) -> Result<Tensor> {
         let _scope = self.name.enter();
-        self.normalize(&x, relu, pool)
+        self.normalize(&x, None, activation, pool)
     }
 }
 

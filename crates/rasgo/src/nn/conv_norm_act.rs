@@ -51,44 +51,39 @@ impl<const D: usize> ConvNormAct<D> {
     }
 }
 
-/// What a layer applies as it stores, and what is left to do after it.
+/// What a layer applies as it stores, and what is left to do after it. Whoever observes sees each layer.
 fn split(act: Option<&Activation>) -> (ops::Activation, Option<&Activation>) {
     match act.map(|act| act.function().stored()) {
-        Some(Some(stored)) => (stored, None),
+        Some(Some(stored)) if !is_observed() => (stored, None),
         _ => (ops::Activation::None, act),
     }
 }
 
-/// act(norm(conv(x))): the one place that knows which activations convolution and normalisation can apply as they store.
-/// Whoever observes sees each layer.
+/// act(norm(conv(x))): here and in [`conv_norm_add`] is the one place that knows which activations convolution and
+/// normalisation can apply as they store.
 pub(super) fn conv_norm_act<const D: usize>(
     conv: &Conv<D>,
     norm: &BatchNorm<D>,
     act: Option<&Activation>,
     x: Tensor,
 ) -> Result<Tensor> {
-    if norm.is_folded() && !is_observed() {
-        let (stored, rest) = split(act);
-        let y = conv.forward_act(x, stored)?;
-        return match rest {
-            Some(act) => act.forward(y),
-            None => Ok(y),
-        };
-    }
-    let x = conv.forward(x)?;
-    match act {
-        Some(act) if act.function() == Function::ReLU && !is_observed() => {
-            norm.forward_relu_pool(x, true, None)
-        }
-        Some(act) => act.forward(norm.forward(x)?),
-        None => norm.forward(x),
+    let (stored, rest) = split(act);
+    let y = if is_observed() {
+        norm.forward(conv.forward(x)?)?
+    } else if norm.is_folded() {
+        conv.forward_act(x, stored)?
+    } else {
+        norm.forward_act_pool(conv.forward(x)?, stored, None)?
+    };
+    match rest {
+        Some(act) => act.forward(y),
+        None => Ok(y),
     }
 }
 
 /// act(norm(conv(x)) + shortcut): how a residual block ends. The shortcut is made when it is needed.
 ///
-/// The normalised x is held nowhere else, so that sum and activation are made in its place; folded into the convolution, all
-/// of it is one pass.
+/// Normalisation, sum and activation are one pass, or none where they are folded into the convolution's.
 pub(super) fn conv_norm_add<const D: usize>(
     conv: &Conv<D>,
     norm: &BatchNorm<D>,
@@ -96,12 +91,14 @@ pub(super) fn conv_norm_add<const D: usize>(
     x: Tensor,
     shortcut: impl FnOnce() -> Result<Tensor>,
 ) -> Result<Tensor> {
-    let (y, rest) = if norm.is_folded() && !is_observed() {
-        let (stored, rest) = split(act);
-        (conv.forward_add(x, Some(&shortcut()?), stored)?, rest)
+    let (stored, rest) = split(act);
+    let y = if is_observed() {
+        (norm.forward(conv.forward(x)?)? + shortcut()?)?
+    } else if norm.is_folded() {
+        conv.forward_add(x, Some(&shortcut()?), stored)?
     } else {
-        let y = norm.forward(conv.forward(x)?)?;
-        ((y + shortcut()?)?, act)
+        let x = conv.forward(x)?;
+        norm.forward_add(&x, &shortcut()?, stored)?
     };
     match rest {
         Some(act) => act.function().apply(y),

@@ -85,10 +85,10 @@ pub trait Sums: Debug {
     fn fold(&mut self, affine: &Affine) -> Result<()>;
 }
 
-/// A normalisation, which can apply a ReLU and a max pooling as it stores.
+/// A normalisation, which can apply an activation and, after a ReLU or nothing, a max pooling as it stores.
 pub trait Norm: Debug {
-    /// pool(max(norm(x), 0))
-    fn forward_relu_pool(&self, x: Tensor, relu: bool, pool: Option<PoolAfter>) -> Result<Tensor>;
+    /// pool(act(norm(x)))
+    fn forward_act_pool(&self, x: Tensor, activation: Activation, pool: Option<PoolAfter>) -> Result<Tensor>;
     /// The affine map that it is in evaluation; `None` without constant statistics, or where it was folded before.
     fn affine(&self) -> Result<Option<Affine>>;
     /// Makes it the identity, without parameters and statistics: the layer before it has taken its affine map.

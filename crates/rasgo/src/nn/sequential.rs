@@ -10,8 +10,8 @@ use super::visit::{ItemMut, Visitable, Visitor, VisitorMut};
 
 /// Layers one after the other, as `torch.nn.Sequential`; their names are 0, 1, …, or those that they are given.
 ///
-/// Neighbours that have a composite run as one: convolution or linear layer and ReLU or ReLU6; normalisation, ReLU and max
-/// pooling. While somebody observes the layers, each runs alone.
+/// Neighbours that have a composite run as one: convolution or linear layer and ReLU or ReLU6; normalisation and ReLU or
+/// ReLU6; normalisation, ReLU and max pooling. While somebody observes the layers, each runs alone.
 ///
 /// ```
 /// use rasgo::prelude::*;
@@ -96,14 +96,14 @@ impl Sequential {
                 return Ok((layer.forward_act(x, act)?, 3));
             }
             (Kind::Sums(layer), Kind::Activation(act), _) => return Ok((layer.forward_act(x, act)?, 2)),
-            (Kind::Norm(norm), Kind::Activation(Activation::Relu), Kind::MaxPool(pool)) => {
-                return Ok((norm.forward_relu_pool(x, true, Some(pool))?, 3));
+            (Kind::Norm(norm), Kind::Activation(act @ Activation::Relu), Kind::MaxPool(pool)) => {
+                return Ok((norm.forward_act_pool(x, act, Some(pool))?, 3));
             }
-            (Kind::Norm(norm), Kind::Activation(Activation::Relu), _) => {
-                return Ok((norm.forward_relu_pool(x, true, None)?, 2));
+            (Kind::Norm(norm), Kind::Activation(act), _) => {
+                return Ok((norm.forward_act_pool(x, act, None)?, 2));
             }
             (Kind::Norm(norm), Kind::MaxPool(pool), _) => {
-                return Ok((norm.forward_relu_pool(x, false, Some(pool))?, 2));
+                return Ok((norm.forward_act_pool(x, Activation::None, Some(pool))?, 2));
             }
             _ => {}
         }
