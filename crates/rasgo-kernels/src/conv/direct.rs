@@ -12,9 +12,9 @@
 use std::ops::Range;
 
 use super::ConvProblem;
-use super::matrix_forward::weight_shape;
+use super::matrix_forward;
 use crate::gemm::driver::lie_well;
-use crate::gemm::packed::{PackedWeight, arrange};
+use crate::gemm::packed::{Form, PackedWeight, WeightShape, arrange};
 use crate::gemm::strided::{Kernels, Tile, even};
 use crate::threads::{Scratch, SharedMut, parallel_scratch};
 use crate::{Epilogue, Isa};
@@ -65,8 +65,72 @@ pub(super) fn forward(
     isa: Isa,
 ) {
     let mut own = None;
-    let packed = PackedWeight::or_new(packed, weight_shape(p), weight, isa, &mut own);
-    run(p, isa, packed.group(0), src, epilogue, dst, Place::whole(p));
+    let arrange = || pack(p, weight, isa);
+    let packed = PackedWeight::or_else(packed, weight_shape(p, isa), isa, arrange, &mut own);
+    match together(p, isa) {
+        1 => run(p, isa, packed.group(0), src, epilogue, dst, Place::whole(p)),
+        pixels => {
+            let bias: Option<Vec<f32>> = epilogue.bias.map(|bias| bias.repeat(pixels));
+            let (wide, epilogue) = (wide(p, pixels), Epilogue { bias: bias.as_deref(), ..epilogue });
+            run(&wide, isa, packed.group(0), src, epilogue, dst, Place::whole(&wide));
+        }
+    }
+}
+
+/// The convolution whose output pixels are so many neighbouring ones of `p`.
+fn wide(p: &ConvProblem, pixels: usize) -> ConvProblem {
+    let mut wide = ConvProblem { oc: pixels * p.oc, ..*p };
+    wide.kernel[2] += (pixels - 1) * p.stride[2];
+    wide.stride[2] *= pixels;
+    wide.output[2] /= pixels;
+    wide
+}
+
+/// How many neighbouring pixels of few channels are computed as one, so that vectors are full: their filters are 0 where
+/// only other pixels of them read.
+fn together(p: &ConvProblem, isa: Isa) -> usize {
+    let cycles = |pixels: usize| {
+        let (wide, kernels) = (wide(p, pixels), Kernels::narrow(isa, pixels * p.oc));
+        let fits = p.output[2].is_multiple_of(pixels) && wide.oc <= kernels.width();
+        fits.then(|| kernels.cycles(wide.output[2], wide.oc) * wide.kernel[2] as f64)
+    };
+    let mut best = (1, cycles(1).unwrap_or(0.0));
+    for pixels in 2..=8 {
+        match cycles(pixels) {
+            Some(cycles) if cycles < best.1 => best = (pixels, cycles),
+            _ => {}
+        }
+    }
+    best.0
+}
+
+fn weight_shape(p: &ConvProblem, isa: Isa) -> WeightShape {
+    let form = match together(p, isa) {
+        1 => Form::Panels,
+        pixels => Form::Wide { pixels, stride: p.stride[2] },
+    };
+    WeightShape { form, ..matrix_forward::weight_shape(p) }
+}
+
+/// Arranges the weights of a forward in panels of `[k = (tap, input)][width]`.
+pub(super) fn pack(p: &ConvProblem, weight: &[f32], isa: Isa) -> PackedWeight {
+    let (shape, pixels) = (weight_shape(p, isa), together(p, isa));
+    if pixels == 1 {
+        return PackedWeight::new(shape, weight, isa);
+    }
+    let (wide, taps, [_, _, kw]) = (wide(p, pixels), p.taps(), p.kernel);
+    let panels = arrange(isa, 1, wide.oc, wide.taps() * p.ic, |_, panel, to| {
+        for (row, to) in to.chunks_exact_mut(panel.width).enumerate() {
+            let (tap, ic) = (row / p.ic, row % p.ic);
+            let (kh, at) = (tap / wide.kernel[2], tap % wide.kernel[2]);
+            for (x, column) in to.iter_mut().zip(panel.cols.clone()) {
+                let (pixel, oc) = (column / p.oc, column % p.oc);
+                let tap = at.checked_sub(pixel * p.stride[2]).filter(|&tap| tap < kw);
+                *x = tap.map_or(0.0, |tap| weight[(oc * p.ic + ic) * taps + kh * kw + tap]);
+            }
+        }
+    });
+    PackedWeight::arranged(shape, isa, panels)
 }
 
 /// Where an output of a convolution goes: its first pixel, and the distances of images, lines and pixels.

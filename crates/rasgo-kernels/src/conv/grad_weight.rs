@@ -20,6 +20,7 @@ use super::ConvProblem;
 use super::direct::Lines;
 use crate::gemm::driver::TASKS;
 use crate::gemm::strided::{Kernels, Panel, Tile, even};
+use crate::gemm::transposed::pack_transposed;
 use crate::rows::tree;
 use crate::simd::prefetch;
 use crate::threads::{Scratch, SharedMut, parallel, parallel_scratch};
@@ -27,14 +28,15 @@ use crate::{Buffer, Isa};
 
 /// The most pixels of a chunk, unless one image has more.
 const CHUNK: usize = 4096;
-/// The most pixels of a block: its columns of both sides stay in the first-level cache.
-const BLOCK: usize = 192;
+/// The most pixels of a block: its columns of both sides stay in the first-level cache. It decides the order of sums, so
+/// it is a constant.
+const BLOCK: usize = 128;
 /// The most elements of results that wait for each other.
 const WAITING: usize = 1 << 20;
 /// Output channels of a part, at least, where lines are copied for their padding.
 const PART: usize = 64;
-/// Output channels that are written at a time.
-const WRITTEN: usize = 16;
+/// Input or output channels that are written at a time.
+const WRITTEN: usize = 64;
 
 /// Which side gives the rows of tiles, and how many pixels a step takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,29 +73,8 @@ struct Plan<'a> {
     /// Images of a chunk, and chunks of a group.
     chunk: usize,
     group_chunks: usize,
-    /// Pixels of a block along a row of the output, and rows.
-    block: usize,
+    /// Rows of the output of a block.
     block_rows: usize,
-}
-
-/// The most pixels of a block, so many elements apart. The columns of pixels that are a multiple of 64 bytes apart share
-/// some of the 64 sets of the first-level cache, of which each holds eight lines. This decides the order of sums, so it
-/// is the same for all machines.
-fn block_pixels(distance: usize) -> usize {
-    let lines = if distance.is_multiple_of(16) { distance / 16 } else { 1 };
-    ((8 * 64) >> lines.trailing_zeros().min(6)).min(BLOCK)
-}
-
-/// Cycles of a step, about: two multiplications and two loads in each, and four until a sum can be added to again.
-fn cost(kernels: &Kernels, rows: usize, columns: usize) -> f64 {
-    let tile = |height: usize, vectors: usize| (height * vectors).max(height + vectors).max(8) as f64 / 2.0;
-    let panel = |panel: &Panel| {
-        let tall = even(rows, kernels.height_of(panel.width));
-        let vectors = panel.width / kernels.lanes;
-        let rest = rows % tall;
-        (rows / tall) as f64 * tile(tall, vectors) + if rest > 0 { tile(rest, vectors) } else { 0.0 }
-    };
-    kernels.panels(columns).iter().map(panel).sum()
 }
 
 impl<'a> Plan<'a> {
@@ -103,14 +84,14 @@ impl<'a> Plan<'a> {
         let joined = if p.dilation[2] == 1 && p.groups == 1 { p.kernel[2] } else { 1 };
         let by_outputs = Kernels::narrow(isa, joined * gi);
         let by_taps = Kernels::narrow(isa, go);
-        let mut best = (Shape::TapsFirst, by_taps, cost(by_taps, joined * gi, go));
+        let mut best = (Shape::TapsFirst, by_taps, by_taps.cycles(joined * gi, go));
         // Whole vectors are stored faster than parts, which the other ways often have.
         let mut offer = |shape, kernels, cost: f64| {
             if cost < 0.9 * best.2 {
                 best = (shape, kernels, cost / 0.9);
             }
         };
-        offer(Shape::OutputsFirst, by_outputs, cost(by_outputs, go, joined * gi));
+        offer(Shape::OutputsFirst, by_outputs, by_outputs.cycles(go, joined * gi));
         if joined == p.kernel[2] && p.groups == 1 {
             for pixels in 2..=p.output[2].min(8) {
                 let kernels = Kernels::narrow(isa, pixels * go);
@@ -118,7 +99,7 @@ impl<'a> Plan<'a> {
                 // As many as fill one panel, whose padding then is the only one.
                 if columns <= kernels.width() {
                     let steps = p.output[2].div_ceil(pixels) as f64 / p.output[2] as f64;
-                    offer(Shape::Wide(pixels), kernels, cost(kernels, rows, columns) * steps);
+                    offer(Shape::Wide(pixels), kernels, kernels.cycles(rows, columns) * steps);
                 }
             }
         }
@@ -147,8 +128,7 @@ impl<'a> Plan<'a> {
         let unit = if outputs_first { 1 } else { kernels.width() };
         let least = if Lines::of(p).bare() { 1 } else { PART / unit };
         let part = units.div_ceil(TASKS.div_ceil(groups)).max(least).clamp(1, units);
-        let block = block_pixels(p.stride[2] * p.ic).min(block_pixels(p.oc));
-        let block_rows = (block / p.output[2].max(1)).clamp(1, p.output[1].max(1));
+        let block_rows = (BLOCK / p.output[2].max(1)).clamp(1, p.output[1].max(1));
         Plan {
             p,
             kernels,
@@ -161,7 +141,6 @@ impl<'a> Plan<'a> {
             units,
             chunk,
             group_chunks,
-            block,
             block_rows,
         }
     }
@@ -192,8 +171,8 @@ impl<'a> Plan<'a> {
         let p = self.p;
         let (line_step, line_rep) = (p.stride[2] * p.ic, p.stride[1] * lines.len);
         // Of long rows a part at a time.
-        for w in (0..width).step_by(self.block) {
-            let count = self.block.min(width - w);
+        for w in (0..width).step_by(BLOCK) {
+            let count = BLOCK.min(width - w);
             if rows == 1 && lines.bare() {
                 // Tiles read narrow columns, of which nobody guesses the next.
                 prefetch(line.wrapping_add((w + count) * line_step), count * line_step);
@@ -318,34 +297,84 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Writes the filters of some output channels of a group, in PyTorch's order.
+    /// Writes inputs `inputs` of the filters of one panel of a group, in PyTorch's order.
     ///
     /// # Safety
     /// Nobody else writes these.
-    unsafe fn write(&self, outputs: Range<usize>, group: usize, sums: &[f32], dw: *mut f32) {
+    unsafe fn write_panel(
+        &self,
+        isa: Isa,
+        group: usize,
+        panel: &Panel,
+        inputs: Range<usize>,
+        sums: &[f32],
+        scratch: &mut [f32],
+        dw: *mut f32,
+    ) {
+        let (gi, taps, width) = (self.p.group_ic(), self.p.taps(), panel.width);
+        let sums = &sums[panel.at * self.rows..][..self.rows * width];
+        let rows = scratch.chunks_exact_mut(width).take(inputs.len() * taps);
+        // Rows come by taps and then inputs, and are wanted by inputs and then taps.
+        for (at, to) in rows.enumerate() {
+            let row = at % taps * gi + inputs.start + at / taps;
+            to.copy_from_slice(&sums[row * width..][..width]);
+        }
+        let first = ((group * self.p.group_oc() + panel.cols.start) * gi + inputs.start) * taps;
+        let (rows, outputs) = (inputs.len() * taps, panel.cols.len());
+        // SAFETY: the scratch holds the rows, and these filters as many elements each.
+        unsafe {
+            let (from, to) = (scratch.as_ptr(), dw.add(first));
+            pack_transposed(isa, from, width, rows, outputs, [1, outputs], to, gi * taps);
+        }
+    }
+
+    /// Writes the filters of some output channels of a group, in PyTorch's order, where they are not panels.
+    ///
+    /// # Safety
+    /// Nobody else writes these.
+    unsafe fn write_outputs(&self, group: usize, outputs: Range<usize>, sums: &[f32], dw: *mut f32) {
         let p = self.p;
         let (gi, go, taps) = (p.group_ic(), p.group_oc(), p.taps());
         let joined = taps / self.lines.len();
-        let sum = |oc: usize, row: usize| match self.shape {
-            Shape::OutputsFirst => sums[oc * self.rows + row],
-            Shape::TapsFirst => {
-                let (unit, width) = (oc / self.kernels.width(), self.panels[oc / self.kernels.width()].width);
-                sums[unit * self.unit_len() + row * width + oc % self.kernels.width()]
-            }
-            Shape::Wide(pixels) => {
-                let (width, step) = (self.panels[0].width, p.stride[2] * gi);
-                (0..pixels).map(|i| sums[(row + i * step) * width + i * go + oc]).sum()
-            }
-        };
-        for tap in 0..taps {
-            let first = self.lines[tap / joined].row + tap % joined * gi;
-            for i in 0..gi {
-                for oc in outputs.clone() {
-                    // SAFETY: an element of these filters.
-                    unsafe { *dw.add(((group * go + oc) * gi + i) * taps + tap) = sum(oc, first + i) };
-                }
+        for oc in outputs {
+            for (tap, i) in (0..taps).flat_map(|tap| (0..gi).map(move |i| (tap, i))) {
+                let row = self.lines[tap / joined].row + tap % joined * gi + i;
+                let sum = match self.shape {
+                    Shape::Wide(pixels) => {
+                        let (width, step) = (self.panels[0].width, p.stride[2] * gi);
+                        (0..pixels).map(|pixel| sums[(row + pixel * step) * width + pixel * go + oc]).sum()
+                    }
+                    _ => sums[oc * self.rows + row],
+                };
+                // SAFETY: an element of these filters.
+                unsafe { *dw.add(((group * go + oc) * gi + i) * taps + tap) = sum };
             }
         }
+    }
+
+    /// Writes the filters of a group.
+    fn write(&self, isa: Isa, group: usize, sums: &[f32], dw: SharedMut<'_, f32>) {
+        let (gi, go, taps) = (self.p.group_ic(), self.p.group_oc(), self.p.taps());
+        if self.shape == Shape::TapsFirst {
+            let blocks = gi.div_ceil(WRITTEN);
+            let len = WRITTEN.min(gi) * taps * self.kernels.width();
+            return parallel_scratch(
+                self.panels.len() * blocks,
+                Scratch::bytes::<f32>(len),
+                |task, mut scratch| {
+                    let (panel, block) = (&self.panels[task / blocks], task % blocks);
+                    let inputs = block * WRITTEN..gi.min((block + 1) * WRITTEN);
+                    let scratch = scratch.take::<f32>(len);
+                    // SAFETY: each task writes inputs and outputs of its own.
+                    unsafe { self.write_panel(isa, group, panel, inputs, sums, scratch, dw.as_ptr()) };
+                },
+            );
+        }
+        parallel(go.div_ceil(WRITTEN), |task| {
+            let outputs = task * WRITTEN..go.min((task + 1) * WRITTEN);
+            // SAFETY: each task writes the filters of its own outputs.
+            unsafe { self.write_outputs(group, outputs, sums, dw.as_ptr()) };
+        });
     }
 }
 
@@ -396,12 +425,7 @@ pub(super) fn grad_weight(p: &ConvProblem, src: &[f32], dy: &[f32], dw: &mut [f3
         }
         // SAFETY: nobody writes the results any more.
         let sums = unsafe { results.slice(0, all) };
-        let sums = &*sums;
-        parallel(p.group_oc().div_ceil(WRITTEN), |task| {
-            let outputs = task * WRITTEN..p.group_oc().min((task + 1) * WRITTEN);
-            // SAFETY: each task writes the filters of its own outputs.
-            unsafe { plan.write(outputs, group, sums, dw.as_ptr()) };
-        });
+        plan.write(isa, group, sums, dw);
     }
 }
 

@@ -27,7 +27,8 @@ pub(super) fn forward(
 ) {
     let go = p.group_oc();
     let mut own = None;
-    let packed = PackedWeight::or_new(packed, weight_shape(p), weight, isa, &mut own);
+    let arrange = || PackedWeight::new(weight_shape(p), weight, isa);
+    let packed = PackedWeight::or_else(packed, weight_shape(p), isa, arrange, &mut own);
     let [_, oh, ow] = p.output;
     let dst = SharedMut::new(dst);
     for group in 0..p.groups {

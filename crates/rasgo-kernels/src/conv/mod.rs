@@ -85,7 +85,8 @@ pub fn pack_weight(p: &ConvProblem, weight: &[f32]) -> Option<PackedWeight> {
     let isa = Isa::current();
     match choose(&FORWARD, p, isa).name {
         "winograd" => Some(winograd::pack(p, weight, isa)),
-        "direct" | "matrix" => Some(PackedWeight::new(matrix_forward::weight_shape(p), weight, isa)),
+        "direct" => Some(direct::pack(p, weight, isa)),
+        "matrix" => Some(PackedWeight::new(matrix_forward::weight_shape(p), weight, isa)),
         _ => None,
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct WeightShape {
 pub(crate) enum Form {
     /// Panels `[panel][k = (tap, input)][width]`.
     Panels,
+    /// The same, of a convolution that computes so many neighbouring pixels as one.
+    Wide { pixels: usize, stride: usize },
     /// Filters, transformed for tiles of so many outputs along an axis, or arranged for that.
     Winograd(usize),
 }
@@ -59,17 +61,14 @@ impl PackedWeight {
     }
 
     /// What was arranged before, if it fits; else what is arranged now, in the place that is given for it.
-    pub(crate) fn or_new<'a>(
+    pub(crate) fn or_else<'a>(
         packed: Option<&'a PackedWeight>,
         shape: WeightShape,
-        weight: &[f32],
         isa: Isa,
+        arrange: impl FnOnce() -> PackedWeight,
         own: &'a mut Option<PackedWeight>,
     ) -> &'a PackedWeight {
-        match packed.filter(|packed| packed.fits(shape, isa)) {
-            Some(packed) => packed,
-            None => own.insert(PackedWeight::new(shape, weight, isa)),
-        }
+        packed.filter(|packed| packed.fits(shape, isa)).unwrap_or_else(|| own.insert(arrange()))
     }
 
     /// Weights that their kernel has arranged itself.

@@ -128,6 +128,19 @@ impl Kernels {
         (0..columns).step_by(self.width()).map(panel).collect()
     }
 
+    /// Cycles of a step of a product of so many rows and columns, about: two multiplications and two loads in each, and
+    /// four until a sum can be added to again.
+    pub(crate) fn cycles(&self, rows: usize, columns: usize) -> f64 {
+        let tile =
+            |height: usize, vectors: usize| (height * vectors).max(height + vectors).max(8) as f64 / 2.0;
+        let panel = |panel: &Panel| {
+            let (tall, vectors) = (even(rows, self.height_of(panel.width)), panel.width / self.lanes);
+            let rest = rows % tall;
+            (rows / tall) as f64 * tile(tall, vectors) + if rest > 0 { tile(rest, vectors) } else { 0.0 }
+        };
+        self.panels(columns).iter().map(panel).sum()
+    }
+
     /// The most columns of a tile.
     pub(crate) fn width(&self) -> usize {
         2 * self.lanes
