@@ -25,6 +25,9 @@ pub type Metas = SmallVec<[Meta; 4]>;
 /// One gradient for each input, `None` where none is needed or none exists.
 pub type Grads = SmallVec<[Option<Tensor>; 4]>;
 
+/// The inputs of an op, or its outputs.
+pub type Tensors = SmallVec<[Tensor; 4]>;
+
 /// A set of inputs or outputs, by position.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mask(u32);
@@ -297,7 +300,7 @@ pub fn apply(op: impl Op, inputs: impl IntoIterator<Item = Tensor>) -> Result<Te
 
 /// Runs an op and returns all of its outputs.
 #[track_caller]
-pub fn apply_all(op: impl Op, inputs: impl IntoIterator<Item = Tensor>) -> Result<SmallVec<[Tensor; 4]>> {
+pub fn apply_all(op: impl Op, inputs: impl IntoIterator<Item = Tensor>) -> Result<Tensors> {
     let at = Location::caller();
     match run(&op, inputs.into_iter().collect(), at)? {
         (values, None) => Ok(values),
@@ -315,9 +318,9 @@ struct Past {
 /// Runs an op; what came of it, and what a gradient needs if one may be asked for.
 fn run(
     op: &dyn Op,
-    mut inputs: SmallVec<[Tensor; 4]>,
+    mut inputs: Tensors,
     at: &'static Location<'static>,
-) -> Result<(SmallVec<[Tensor; 4]>, Option<Box<Past>>)> {
+) -> Result<(Tensors, Option<Box<Past>>)> {
     let fail = |error: Error| scope::annotate(error.op(op.name())).at(at);
     if inputs.len() > Mask::MOST {
         let text = format!("{} inputs, and an operation takes {} at most", inputs.len(), Mask::MOST);
@@ -375,7 +378,7 @@ fn run(
             shapes: metas.iter().map(|meta| meta.shape.clone()).collect(),
         })
     });
-    let values: SmallVec<[Tensor; 4]> = match op.view(&metas) {
+    let values: Tensors = match op.view(&metas) {
         _ if shape_only => outputs.into_iter().map(Tensor::shape_only_from).collect(),
         Some(start) => SmallVec::from_iter([inputs.swap_remove(0).window(outputs[0].clone(), start)]),
         None => compute(op, &mut inputs, &mut outputs).map_err(fail)?,
@@ -389,12 +392,7 @@ fn run(
 
 impl Past {
     /// Leaves the record of an op, which its outputs then know.
-    fn record(
-        self,
-        op: Arc<dyn Op>,
-        mut values: SmallVec<[Tensor; 4]>,
-        at: &'static Location<'static>,
-    ) -> SmallVec<[Tensor; 4]> {
+    fn record(self, op: Arc<dyn Op>, mut values: Tensors, at: &'static Location<'static>) -> Tensors {
         let Past { edges, saved, shapes } = self;
         let at = scope::call_site().unwrap_or(at);
         let record = Record::new(Some(op), edges, shapes, at, scope::current());
@@ -410,11 +408,7 @@ impl Past {
 /// Allocates the outputs, or takes an input's memory for output 0, and runs the kernels.
 ///
 /// Loops, since an iterator over what a small vector owns begins with a copy of all of it.
-fn compute(
-    op: &dyn Op,
-    tensors: &mut SmallVec<[Tensor; 4]>,
-    metas: &mut Metas,
-) -> Result<SmallVec<[Tensor; 4]>> {
+fn compute(op: &dyn Op, tensors: &mut Tensors, metas: &mut Metas) -> Result<Tensors> {
     let donor = op.in_place();
     let mut donated = None;
     let mut inputs: SmallVec<[Input; 4]> = SmallVec::new();

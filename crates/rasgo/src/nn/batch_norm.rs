@@ -96,6 +96,7 @@ impl<const D: usize> BatchNorm<D> {
         self.running_mean = new(&[self.channels], 0.0, DType::F32);
         self.running_var = new(&[self.channels], 1.0, DType::F32);
         self.num_batches_tracked = new(&[], 0.0, DType::I64);
+        self.mode.set_of_batch(!track);
         self
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::path::Path;
 
 use rasgo_core::ops::{Activation, PoolAfter};
-use rasgo_core::{Error, Result, Tensor};
+use rasgo_core::{Error, Result, Tensor, no_grad};
 
 use super::fuse::{Affine, expect_unfused, fuse};
 use super::visit::{Item, ItemMut, Visitable, walk, walk_mut};
@@ -37,6 +37,12 @@ pub trait Module: Visitable + Debug + Send + Sync {
     /// Computes the output. An error names the line of the caller.
     #[track_caller]
     fn forward(&self, x: Tensor) -> Result<Tensor>;
+
+    /// The outputs without records for gradients, of a module in evaluation.
+    #[track_caller]
+    fn predict(&self, x: Tensor) -> Result<Tensor> {
+        no_grad(|| self.forward(x))
+    }
 
     /// What `Sequential` may run together with its neighbours.
     fn kind(&self) -> Kind<'_> {
@@ -98,6 +104,10 @@ pub trait Norm: Debug {
 impl<M: Module + ?Sized> Module for Box<M> {
     fn forward(&self, x: Tensor) -> Result<Tensor> {
         (**self).forward(x)
+    }
+
+    fn predict(&self, x: Tensor) -> Result<Tensor> {
+        (**self).predict(x)
     }
 
     fn kind(&self) -> Kind<'_> {
@@ -214,7 +224,7 @@ pub trait ModuleExt: Visitable {
         walk(self, |path, item| match item {
             Item::Parameter(parameter) => tensors.push((path.to_string(), parameter.tensor().detach())),
             Item::State(state) => tensors.push((path.to_string(), state.get())),
-            Item::Name(_) | Item::Counter(_) | Item::Folded => {}
+            Item::Name(_) | Item::Counter(_) | Item::Mode(_) | Item::Folded => {}
         });
         tensors
     }
@@ -295,7 +305,7 @@ fn set_all(module: &mut dyn Visitable, tensors: &[(String, Tensor)]) -> Result<(
         let shape = match item {
             Item::Parameter(parameter) => parameter.shape().clone(),
             Item::State(state) => state.shape().clone(),
-            Item::Name(_) | Item::Counter(_) | Item::Folded => return,
+            Item::Name(_) | Item::Counter(_) | Item::Mode(_) | Item::Folded => return,
         };
         match given.get(path) {
             None => missing.push(format!("{path} {shape}")),

@@ -304,11 +304,12 @@ impl Visitable for LayerName {
 #[derive(Clone, Copy, Debug)]
 pub struct Mode {
     training: bool,
+    of_batch: bool,
 }
 
 impl Default for Mode {
     fn default() -> Self {
-        Mode { training: true }
+        Mode { training: true, of_batch: false }
     }
 }
 
@@ -322,10 +323,22 @@ impl Mode {
     pub fn set_training(&mut self, training: bool) {
         self.training = training;
     }
+
+    /// Says whether evaluation too takes the statistics of the batch.
+    pub(super) fn set_of_batch(&mut self, of_batch: bool) {
+        self.of_batch = of_batch;
+    }
+
+    /// Whether what becomes of a sample is independent of those beside it.
+    pub(crate) fn is_of_samples(self) -> bool {
+        !self.training && !self.of_batch
+    }
 }
 
 impl Visitable for Mode {
-    fn visit(&self, _visitor: &mut dyn Visitor) {}
+    fn visit(&self, visitor: &mut dyn Visitor) {
+        visitor.item(Item::Mode(self));
+    }
 
     fn visit_mut(&mut self, visitor: &mut dyn VisitorMut) {
         visitor.item(ItemMut::Mode(self));

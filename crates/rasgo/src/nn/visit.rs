@@ -22,6 +22,8 @@ pub enum Item<'a> {
     Name(&'a LayerName),
     /// How often a random layer has run; kept in checkpoints.
     Counter(&'a Counter),
+    /// Whether the layer trains or evaluates.
+    Mode(&'a Mode),
     /// The normalisation is folded into the layer before it.
     Folded,
 }

@@ -1,6 +1,6 @@
 //! How good a network is on a data set.
 
-use rasgo_core::{Error, ErrorKind, Result, no_grad};
+use rasgo_core::{Error, ErrorKind, Result};
 use serde::Serialize;
 
 use crate::data::{Batch, Loader};
@@ -60,7 +60,7 @@ pub fn evaluate(network: &dyn Module, loader: &Loader) -> Result<Evaluation> {
     for batch in loader.epoch(0) {
         let Batch { input, target, indices } = batch?;
         let size = indices.len();
-        let logits = no_grad(|| network.forward(input))?;
+        let logits = network.predict(input)?;
         if logits.shape()[..] != [size, classes] {
             let text =
                 format!("the network gives {} for {size} samples of {classes} classes", logits.shape());

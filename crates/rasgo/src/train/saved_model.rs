@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rasgo_core::{Error, ErrorKind, Result, Tensor, no_grad};
+use rasgo_core::{Error, ErrorKind, Result, Tensor};
 
 use crate::data::{Normalize, batch_of, samples_called};
 use crate::formats::{Disk, ImageOptions, ResizeRule, read_image, safetensors};
@@ -107,7 +107,7 @@ impl SavedModel {
     /// The probabilities of the classes for one sample: an image (C, H, W), a sequence (C, L) or a video (C, D, H, W).
     pub fn predict(&self, image: &Tensor) -> Result<Vec<f32>> {
         let batch = batch_of(std::slice::from_ref(image), Some(&self.info.normalize))?;
-        no_grad(|| self.network.forward(batch)?.softmax(1)?.to_vec())
+        self.network.predict(batch)?.softmax(1)?.to_vec()
     }
 
     /// The probabilities of the classes for each of these samples, as rows: (N, classes). Each row is what
@@ -116,7 +116,7 @@ impl SavedModel {
         let mut rows = Vec::with_capacity(samples.len() * self.info.classes.len());
         for part in samples.chunks(250) {
             let batch = batch_of(part, Some(&self.info.normalize))?;
-            rows.extend(no_grad(|| self.network.forward(batch)?.softmax(1)?.to_vec::<f32>())?);
+            rows.extend(self.network.predict(batch)?.softmax(1)?.to_vec::<f32>()?);
         }
         Tensor::from_vec(rows, [samples.len(), self.info.classes.len()])
     }

@@ -2,9 +2,9 @@
 
 use std::hint::black_box;
 
+use rasgo::Result;
 use rasgo::nn::{Module, ModuleExt};
 use rasgo::zoo::summarize;
-use rasgo::{Result, no_grad};
 use serde_json::json;
 
 use super::Timing;
@@ -28,7 +28,7 @@ pub(super) fn run(timing: &Timing) -> Result<()> {
         network.fuse()?;
         let time = |batch| {
             let x = images(&architecture, batch);
-            no_grad(|| median_time(timing.seconds, || network.forward(x.clone()).map(|y| drop(black_box(y)))))
+            median_time(timing.seconds, || network.predict(x.clone()).map(|y| drop(black_box(y))))
         };
         let (one, many) = (time(1)?, time(BATCH)?);
         let (milliseconds, speed) = (1e3 * one, BATCH as f64 / many);

@@ -34,7 +34,7 @@ enum What {
     Layers(Timing),
     /// Time whole training steps: forward, loss, backward, SGD with momentum
     Steps(Timing),
-    /// Time predictions: of one image, and of 32 at once
+    /// Time predictions, as `rasgo predict` makes them, of one image and of 32 at once
     Infer(Timing),
     /// Measure the memory of three training steps: how far the peak rises above what the process held before it
     /// made the model, after two steps of a tiny one

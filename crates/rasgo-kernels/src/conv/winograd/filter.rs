@@ -144,8 +144,11 @@ pub(super) unsafe fn transform<V: Vector, S: Scheme<N, M>, const N: usize, const
             let mut column = [V::zero(); 3];
             for i in 0..3 {
                 let tap = if mirrored { TAPS - 1 - (i * 3 + j) } else { i * 3 + j };
+                let from = from.wrapping_add(tap * count * width + at);
+                // The same place in the next block, which follows where filters were arranged before.
+                V::prefetch(from.wrapping_add(TAPS * count * width));
                 // SAFETY: the caller's promise.
-                column[i] = unsafe { V::load(from.wrapping_add(tap * count * width + at)) };
+                column[i] = unsafe { V::load(from) };
             }
             let column = S::filter(column);
             for i in 0..N {

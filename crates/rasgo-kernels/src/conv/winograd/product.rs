@@ -168,7 +168,11 @@ impl Product<'_> {
         let mut waiting = Buffer::new::<f32>(v.len(planes));
         // Panels of a task, and the tiles whose products with them it keeps.
         let width = self.kernels.width();
-        let together = (COLS / width).min(self.panels.len().div_ceil(FEW)).max(1);
+        let together = match transformed.is_none() && v.len(planes) <= BLOCK {
+            // The tiles stay in the second-level cache, beside the filters of one panel.
+            true => 1,
+            false => (COLS / width).min(self.panels.len().div_ceil(FEW)).max(1),
+        };
         let group = self.whole_tiles(BLOCK / (planes * width * together)).min(most);
         let m = self.product_planes(group);
         // The filters of all inputs are held only where several groups of tiles need them.
