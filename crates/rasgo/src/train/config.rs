@@ -20,21 +20,33 @@ pub struct AugmentConfig {
     pub scale: f64,
     /// Pixels along each axis.
     pub shift: f64,
+    /// Whether half of the images are mirrored, left to right.
+    #[serde(skip_serializing_if = "is_default")]
+    pub flip: bool,
+    /// Pixels by which an image is extended on all sides, by its mirror image, before a part of its size is cut out.
+    #[serde(skip_serializing_if = "is_default")]
+    pub crop: usize,
+}
+
+/// So that a configuration from before an option was there has the same text as ever, and its run can be resumed.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Default for AugmentConfig {
     fn default() -> Self {
-        AugmentConfig { rotation: 10.0, scale: 0.1, shift: 1.5 }
+        AugmentConfig { rotation: 10.0, scale: 0.1, shift: 1.5, ..AugmentConfig::NONE }
     }
 }
 
 impl AugmentConfig {
     /// No change.
-    pub const NONE: AugmentConfig = AugmentConfig { rotation: 0.0, scale: 0.0, shift: 0.0 };
+    pub const NONE: AugmentConfig =
+        AugmentConfig { rotation: 0.0, scale: 0.0, shift: 0.0, flip: false, crop: 0 };
 
     pub(super) fn augment(&self) -> Augment {
-        let scale = (1.0 - self.scale, 1.0 + self.scale);
-        Augment { rotation: self.rotation, scale, shift: self.shift, ..Augment::default() }
+        let AugmentConfig { rotation, scale, shift, flip, crop } = *self;
+        Augment { rotation, scale: (1.0 - scale, 1.0 + scale), shift, flip, crop, ..Augment::default() }
     }
 }
 
@@ -146,11 +158,11 @@ impl TrainConfig {
         let augment = *config.augment.get_or_insert(usual);
         if !images && augment != AugmentConfig::NONE {
             let text = format!(
-                "augmentation turns, scales and shifts images, and these are {} of shape {shape}",
+                "augmentation changes images, and these are {} of shape {shape}",
                 samples_called(shape)
             );
             return Err(Error::new(ErrorKind::Argument, text)
-                .hint("leave [augment] out of the configuration, or set its numbers to 0"));
+                .hint("leave [augment] out of the configuration, or turn all of it off"));
         }
         Ok(config)
     }
