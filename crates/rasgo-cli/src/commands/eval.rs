@@ -17,7 +17,7 @@ use crate::terminal::{note, print, table, whole};
 pub(crate) struct Eval {
     /// A run folder, or a model.safetensors
     run: PathBuf,
-    /// `mnist`, a folder of IDX files, or an .npz or .safetensors file with x and y; the run's own by default. Where there
+    /// `mnist`, a folder of images or of IDX files, or an .npz or .safetensors file with x and y; the run's own by default. Where there
     /// is a test part (x_test and y_test), that is measured
     data: Option<String>,
     /// Print one JSON object

@@ -57,7 +57,7 @@ pub(super) const BATCH_SIZE: usize = 128;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
-    /// `mnist`, a folder of IDX files, or a file of arrays (`.npz`, `.safetensors`).
+    /// `mnist`, a folder of images or of IDX files, or a file of arrays (`.npz`, `.safetensors`).
     pub data: String,
     /// A model of the zoo, or a model file. Unsaid, the zoo's for such data.
     #[serde(skip_serializing_if = "Option::is_none")]
