@@ -6,7 +6,7 @@ use rasgo::data::{
     self, Dataset, Loader, LoaderOptions, Sample, Splits, Subset, samples_called, split_indices,
     transposition, word_for,
 };
-use rasgo::train::{Evaluation, SavedModel, TrainConfig, evaluate};
+use rasgo::train::{Evaluation, SavedModel, TrainConfig, evaluate_by};
 use rasgo::{Error, ErrorKind, Result, Shape};
 use serde_json::json;
 
@@ -106,7 +106,7 @@ pub(crate) fn evaluate_on(model: &SavedModel, data: Arc<dyn Dataset>, path: &str
         false => Arc::new(Named { data, classes: wanted.clone() }),
     };
     let options = LoaderOptions::new().batch_size(250).normalize(model.info.normalize.clone());
-    evaluate(&model.network, &Loader::new(data, options)?)
+    evaluate_by(|batch| model.forward(batch), &Loader::new(data, options)?)
 }
 
 /// What a run is measured on: the test part of its data, or what it held out of them, with the name of that part; `None`

@@ -83,6 +83,10 @@ pub struct TrainConfig {
     pub ema: f64,
     /// The share of the target that is spread over all classes.
     pub label_smoothing: f64,
+    /// Whether predictions are the mean over an image and its mirror image, left to right: twice the work, and not for
+    /// what must not be mirrored, as letters.
+    #[serde(skip_serializing_if = "is_default")]
+    pub mirrored: bool,
     /// Training samples that are held out for validation; with 0 there is none. Unsaid, a tenth of them, 1000 at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_out: Option<usize>,
@@ -112,6 +116,7 @@ impl Default for TrainConfig {
             clip_grad_norm: 0.0,
             ema: 0.0,
             label_smoothing: 0.05,
+            mirrored: false,
             held_out: None,
             seed: 0,
             exact: false,
@@ -145,7 +150,7 @@ impl TrainConfig {
     /// The same, with a value for all that is left unsaid, as it is for these data.
     ///
     /// # Errors
-    /// [`ErrorKind::Argument`] for augmentation of what is no image.
+    /// [`ErrorKind::Argument`] for augmentation or mirrored predictions of what is no image.
     pub fn for_data(&self, data: &dyn Dataset) -> Result<TrainConfig> {
         let shape = data.shape();
         let mut config = self.clone();
@@ -154,6 +159,11 @@ impl TrainConfig {
         let fitting = data.len().saturating_sub(held_out) / config.accumulate.max(1);
         config.batch_size.get_or_insert(BATCH_SIZE.min(fitting.max(1)));
         let images = shape.len() == 3;
+        if self.mirrored && !images {
+            let text =
+                format!("mirrored is for images, and these are {} of shape {shape}", samples_called(shape));
+            return Err(Error::new(ErrorKind::Argument, text).hint("leave mirrored out of the configuration"));
+        }
         let usual = if images { AugmentConfig::default() } else { AugmentConfig::NONE };
         let augment = *config.augment.get_or_insert(usual);
         if !images && augment != AugmentConfig::NONE {
