@@ -435,3 +435,12 @@ fn a_network_for_other_classes_is_refused() {
     let error = train::SavedModel::load(&path).unwrap_err();
     assert!(error.to_string().contains("names 2 classes, and the network has 3"), "{error}");
 }
+
+#[test]
+fn the_recipe_for_cifar10_is_whole() {
+    let file = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench").join(name);
+    TrainConfig::read(file("cifar10.toml")).unwrap().check().unwrap();
+    let architecture = rasgo::zoo::Architecture::read(file("cifar10_net.toml")).unwrap();
+    let network = architecture.build_for(&[3, 32, 32], 10).unwrap();
+    assert_eq!(network.parameter_count(), 1_978_026);
+}
