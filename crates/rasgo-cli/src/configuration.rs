@@ -12,8 +12,9 @@ use crate::numbers::{above_zero, not_negative, positive, share};
 /// What `train` may be told; what is left out has its default, or that of `--config`.
 #[derive(Debug, Args)]
 pub(crate) struct Configuration {
-    /// `mnist`, a folder of IDX files, or an .npz or .safetensors file with x (N, C, …) and y (N), and x_test and y_test if
-    /// there is a test part [default: mnist]
+    /// `mnist`, a folder of images with a sub-folder for each class, or these in train and test, a folder of IDX files, or
+    /// an .npz or .safetensors file with x (N, C, …) and y (N), and x_test and y_test if there is a test part
+    /// [default: mnist]
     data: Option<String>,
     /// A configuration, as the config.toml of a run
     #[arg(long, value_name = "FILE")]

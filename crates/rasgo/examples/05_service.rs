@@ -35,7 +35,8 @@ fn train_a_moment(data: Arc<dyn Dataset>) -> Result<SavedModel> {
         opt.step(&mut network, loss.backward()?)?;
     }
     network.eval();
-    let info = ModelInfo { classes, normalize, resize: ResizeRule::default(), data: "mnist".to_string() };
+    let (resize, data) = (ResizeRule::default(), "mnist".to_string());
+    let info = ModelInfo { classes, normalize, resize, data, mirrored: false };
     Ok(SavedModel { network, info })
 }
 

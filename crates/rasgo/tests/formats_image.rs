@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Cursor;
+use std::path::Path;
 
 use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, LumaA, Rgb, Rgba};
 use rasgo::formats::{Disk, ImageOptions, ResizeRule, decode_image, png_bytes, read_image, write_png};
@@ -69,6 +70,23 @@ fn every_format_gives_the_same_bytes_whatever_its_name_says() {
     assert_eq!((gif[0], gif[3], gif[32], gif[35]), (255, 0, 0, 255));
     let near = color(&jpeg());
     assert!(near[20].abs_diff(120) < 6, "{}", near[20]);
+}
+
+#[test]
+fn a_jpeg_is_decoded_nearly_as_by_pillow() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let read =
+        |name: &str| read_image(golden.join(name), &ImageOptions::new(3)).unwrap().to_vec::<u8>().unwrap();
+    let (ours, pillows) = (read("jpeg.jpg"), read("jpeg.png"));
+    assert_eq!((ours.len(), pillows.len()), (3 * 30 * 45, 3 * 30 * 45));
+    let apart: Vec<u32> = ours.iter().zip(&pillows).map(|(a, b)| u32::from(a.abs_diff(*b))).collect();
+    // Decoders round differently, in the transform and where colours are interpolated.
+    let mean = apart.iter().sum::<u32>() as f64 / apart.len() as f64;
+    assert!(
+        apart.iter().all(|&apart| apart <= 10) && mean < 0.6,
+        "mean {mean}, most {:?}",
+        apart.iter().max()
+    );
 }
 
 #[test]

@@ -184,6 +184,7 @@ fn write_ours(model: &zoo::Model, folder: &Path) {
         normalize: Normalize::new(vec![0.0; model.input[0]], vec![1.0; model.input[0]]).unwrap(),
         resize: ResizeRule::default(),
         data: "none".to_string(),
+        mirrored: false,
     };
     let file = folder.join(format!("{}.safetensors", model.name));
     info.save(&network, &disk, &file).unwrap();

@@ -45,6 +45,7 @@ fn a_model_predicts_from_eight_threads_at_once_what_it_predicts_alone() {
                 normalize: Normalize::new(vec![0.1; model.input[0]], vec![0.3; model.input[0]]).unwrap(),
                 resize: ResizeRule::default(),
                 data: "mnist".to_string(),
+                mirrored: false,
             },
         };
         let images: Vec<Tensor> = (0..10).map(|_| Tensor::rand(model.input.to_vec())).collect();

@@ -167,7 +167,8 @@ fn every_rule_goes_on_after_a_stop_and_at_any_number_of_threads_to_the_same_bits
 #[test]
 fn workers_and_checkpoints_change_no_bit() {
     let mut place = Place::new();
-    place.config.augment = Some(AugmentConfig { rotation: 20.0, scale: 0.2, shift: 1.0 });
+    place.config.augment =
+        Some(AugmentConfig { rotation: 20.0, scale: 0.2, shift: 1.0, flip: true, crop: 2 });
     let whole = place.run("whole").metrics.weights_hash;
     for workers in [1, 4] {
         let often = trainer().workers(workers).checkpoint_every(Duration::ZERO);
@@ -175,7 +176,8 @@ fn workers_and_checkpoints_change_no_bit() {
             often.run(&place.config, place.path(&format!("w{workers}")), &mut Silent).unwrap().metrics;
         assert_eq!(metrics.weights_hash, whole, "{workers} workers");
     }
-    place.config.augment = Some(AugmentConfig { rotation: 21.0, scale: 0.2, shift: 1.0 });
+    place.config.augment =
+        Some(AugmentConfig { rotation: 20.0, scale: 0.2, shift: 1.0, flip: true, crop: 3 });
     assert_ne!(place.run("other").metrics.weights_hash, whole);
 }
 
@@ -385,6 +387,40 @@ fn numbers_that_no_run_can_use_are_refused_before_anything_is_made() {
 }
 
 #[test]
+fn a_mirrored_model_gives_an_image_and_its_mirror_image_the_same_everywhere() {
+    let mut place = Place::new();
+    place.config.epochs = 1;
+    place.config.mirrored = true;
+    let outcome = place.run("run");
+    let test = outcome.test.as_ref().unwrap();
+    let mut model = train::SavedModel::load(&outcome.folder).unwrap();
+    let image = halves(20).get(3).unwrap().input;
+    let mirror = image.flip(&[2]).unwrap();
+    let mean = model.predict(&image).unwrap();
+    assert_eq!(model.predict(&mirror).unwrap(), mean);
+    let rows = model.predict_all(&[image.clone(), mirror.clone()]).unwrap().to_vec::<f32>().unwrap();
+    assert_eq!(rows, [&mean[..], &mean[..]].concat());
+    let options = LoaderOptions::new().normalize(model.info.normalize.clone());
+    let loader = Loader::new(halves(20), options).unwrap();
+    let loss = |model: &train::SavedModel| train::evaluate_by(|x| model.forward(x), &loader).unwrap().loss;
+    assert!((loss(&model) - test.loss).abs() < 1e-6, "{} {}", loss(&model), test.loss);
+
+    model.info.mirrored = false;
+    assert_ne!(model.predict(&image).unwrap(), model.predict(&mirror).unwrap());
+    assert!((loss(&model) - test.loss).abs() > 1e-6);
+}
+
+#[test]
+fn only_images_have_a_mirror_image() {
+    let x = Tensor::rand([20, 2, 8]);
+    let y = Tensor::from_vec((0..20i64).map(|i| i % 2).collect(), [20]).unwrap();
+    let series = rasgo::data::ArrayDataset::new(x, y).unwrap();
+    let config = TrainConfig { mirrored: true, ..TrainConfig::default() };
+    let error = config.for_data(&series).unwrap_err();
+    assert!(error.to_string().contains("mirrored is for images, and these are sequences"), "{error}");
+}
+
+#[test]
 fn a_network_for_other_classes_is_refused() {
     let place = Place::new();
     let outcome = place.run("run");
@@ -398,4 +434,13 @@ fn a_network_for_other_classes_is_refused() {
     model.info.save(&network, &Disk::default(), &path).unwrap();
     let error = train::SavedModel::load(&path).unwrap_err();
     assert!(error.to_string().contains("names 2 classes, and the network has 3"), "{error}");
+}
+
+#[test]
+fn the_recipe_for_cifar10_is_whole() {
+    let file = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench").join(name);
+    TrainConfig::read(file("cifar10.toml")).unwrap().check().unwrap();
+    let architecture = rasgo::zoo::Architecture::read(file("cifar10_net.toml")).unwrap();
+    let network = architecture.build_for(&[3, 32, 32], 10).unwrap();
+    assert_eq!(network.parameter_count(), 1_978_026);
 }

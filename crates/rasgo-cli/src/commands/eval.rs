@@ -7,7 +7,7 @@ use rasgo::data::{
     transposition, word_for,
 };
 use rasgo::nn::ModuleExt;
-use rasgo::train::{Evaluation, SavedModel, TrainConfig, evaluate};
+use rasgo::train::{Evaluation, SavedModel, TrainConfig, evaluate_by};
 use rasgo::{Error, ErrorKind, Result, Shape};
 use serde_json::json;
 
@@ -18,8 +18,8 @@ use crate::terminal::{note, print, table, whole};
 pub(crate) struct Eval {
     /// A run folder, or a model.safetensors
     run: PathBuf,
-    /// `mnist`, a folder of IDX files, or an .npz or .safetensors file with x and y; the run's own by default. Where there
-    /// is a test part (x_test and y_test), that is measured
+    /// `mnist`, a folder of images or of IDX files, or an .npz or .safetensors file with x and y; the run's own by default.
+    /// Where there is a test part (x_test and y_test), that is measured
     data: Option<String>,
     /// Print one JSON object
     #[arg(long)]
@@ -107,7 +107,7 @@ pub(crate) fn evaluate_on(model: &SavedModel, data: Arc<dyn Dataset>, path: &str
         false => Arc::new(Named { data, classes: wanted.clone() }),
     };
     let options = LoaderOptions::new().batch_size(250).normalize(model.info.normalize.clone());
-    evaluate(&model.network, &Loader::new(data, options)?)
+    evaluate_by(|batch| model.forward(batch), &Loader::new(data, options)?)
 }
 
 /// What a run is measured on: the test part of its data, or what it held out of them, with the name of that part; `None`

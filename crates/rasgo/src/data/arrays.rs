@@ -51,7 +51,7 @@ impl ArrayDataset {
     }
 
     /// Without names of classes yet.
-    fn of_part(x: Tensor, y: Tensor, name: &str, part: Part) -> Result<ArrayDataset> {
+    pub(super) fn of_part(x: Tensor, y: Tensor, name: &str, part: Part) -> Result<ArrayDataset> {
         let end = if part == Part::Test { "_test" } else { "" };
         let data = |message: String| Error::new(ErrorKind::Data, message);
         let axes = match x.shape().len() {

@@ -28,10 +28,11 @@ impl Recipe {
         }
         if let Some(augment) = &augment {
             augment.check()?;
-            if shape.len() != 3 {
+            let [_, height, width] = shape[..] else {
                 return Err(Error::argument(format!("samples of shape {shape} cannot be augmented"))
                     .hint("augmentation is for pictures (C, H, W)"));
-            }
+            };
+            augment.check_size(height, width)?;
         }
         let mut recipe = Recipe { shape: shape.clone(), normalize, augment, table: Vec::new() };
         recipe.table = (0..shape[0])

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::resample::{Affine, resample};
 
-/// Random changes of a picture, made by one bilinear resampling about its centre; what comes in from outside is 0.
+/// Random changes of a picture: a crop, then one bilinear resampling about its centre, where what comes in from outside
+/// is 0.
 ///
 /// Each number is uniform in its range and follows from a [`Key`], which a loader derives from (seed, epoch, sample):
 /// neither threads nor the order of loading matter.
@@ -29,12 +30,15 @@ pub struct Augment {
     pub shear: f64,
     /// Whether half of the pictures are mirrored, left to right.
     pub flip: bool,
+    /// Pixels: the picture is extended by so many on all sides, by its mirror image, and a part of its own size is cut out
+    /// anywhere. That is torchvision's `RandomCrop(size, padding=crop, padding_mode="reflect")`.
+    pub crop: usize,
 }
 
 impl Default for Augment {
     /// No change.
     fn default() -> Self {
-        Augment { rotation: 0.0, scale: (1.0, 1.0), shift: 0.0, shear: 0.0, flip: false }
+        Augment { rotation: 0.0, scale: (1.0, 1.0), shift: 0.0, shear: 0.0, flip: false, crop: 0 }
     }
 }
 
@@ -62,10 +66,25 @@ impl Augment {
         Ok(())
     }
 
+    /// Checks that pictures are large enough.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Argument`](rasgo_core::ErrorKind::Argument) if the mirror image of one is too small for the crop.
+    pub(super) fn check_size(&self, height: usize, width: usize) -> Result<()> {
+        if self.crop == 0 || self.crop < height.min(width) {
+            return Ok(());
+        }
+        Err(Error::argument(format!(
+            "augmentation has crop {} for pictures of {height} x {width}",
+            self.crop
+        ))
+        .hint("crop is less than height and width"))
+    }
+
     /// A changed picture (C, H, W) of u8 or f32, as f32 in the same units.
     ///
     /// # Errors
-    /// Ranges that [`check`](Augment::check) refuses; a tensor of another rank or dtype.
+    /// Ranges that [`check`](Augment::check) refuses; a crop as large as the picture; a tensor of another rank or dtype.
     pub fn apply(&self, image: &Tensor, key: Key) -> Result<Tensor> {
         self.check()?;
         let [channels, height, width] = image.shape()[..] else {
@@ -73,6 +92,7 @@ impl Augment {
                 .op("augment")
                 .hint("pictures are (C, H, W)"));
         };
+        self.check_size(height, width)?;
         let affine = self.draw(key, height, width);
         let plain = image.clone().to_plain();
         let bytes = if plain.dtype() == DType::U8 { Some(plain.as_slice::<u8>()?) } else { None };
@@ -96,13 +116,17 @@ impl Augment {
         let right = between(3, -self.shift, self.shift);
         let lean = libm::tan(radians(between(4, -self.shear, self.shear)));
         let mirror = if self.flip && key.uniform_f64(5) < 0.5 { -1.0 } else { 1.0 };
+        let moved = |position: u64| {
+            let places = 2 * self.crop as u64 + 1;
+            self.crop as isize - key.below(position, places) as isize
+        };
         let (sin, cos) = (libm::sin(angle), libm::cos(angle));
         // y points down: turning counter-clockwise is [cos sin; -sin cos]. First mirrored, then leant, then turned.
         let forward = [
             [scale * mirror * cos, scale * (cos * lean + sin)],
             [-scale * mirror * sin, scale * (cos - sin * lean)],
         ];
-        Affine::backwards(forward, [right, down], height, width)
+        Affine::backwards(forward, [right, down], height, width).after_move([moved(6), moved(7)])
     }
 }
 
@@ -191,6 +215,38 @@ mod tests {
             .filter(|&i| flip.apply(&image, Key::new(3, i)).unwrap().to_f64_vec().unwrap() == mirrored)
             .count();
         assert!((450..550).contains(&flipped), "{flipped}");
+    }
+
+    #[test]
+    fn a_crop_cuts_every_place_of_the_mirrored_picture_evenly() {
+        let (h, w, crop) = (4usize, 5usize, 2usize);
+        let image = picture(2, h, w);
+        // numpy.pad(image, ((0, 0), (2, 2), (2, 2)), mode="reflect")
+        let mirrored =
+            |i: usize, len: usize| [2, 1].into_iter().chain(0..len).chain([len - 2, len - 3]).nth(i).unwrap();
+        let src = image.to_vec::<u8>().unwrap();
+        let cut = |top: usize, left: usize| -> Vec<f32> {
+            let at =
+                |c: usize, y: usize, x: usize| (c * h + mirrored(top + y, h)) * w + mirrored(left + x, w);
+            (0..2 * h * w).map(|i| f32::from(src[at(i / (h * w), i / w % h, i % w)])).collect()
+        };
+        let places: Vec<Vec<f32>> = (0..25).map(|i| cut(i / 5, i % 5)).collect();
+        let augment = Augment { crop, ..Augment::default() };
+        let mut found = [0usize; 25];
+        for i in 0..2500 {
+            let dst = augment.apply(&image, Key::new(3, i)).unwrap().to_vec::<f32>().unwrap();
+            found[places.iter().position(|place| *place == dst).expect("a place of the mirrored picture")] +=
+                1;
+        }
+        assert!(found.iter().all(|count| (60..140).contains(count)), "{found:?}");
+    }
+
+    #[test]
+    fn a_crop_as_large_as_the_picture_is_refused() {
+        let augment = Augment { crop: 3, ..Augment::default() };
+        assert!(augment.apply(&picture(1, 4, 5), Key::new(1, 1)).is_ok());
+        let error = augment.apply(&picture(1, 3, 5), Key::new(1, 1)).unwrap_err().to_string();
+        assert!(error.contains("crop 3") && error.contains("3 x 5"), "{error}");
     }
 
     #[test]

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use rasgo_core::{Error, ErrorKind, Result, settings};
 
 use super::dataset::Dataset;
+use super::folder::{self, Holding};
 use super::idx::{self, IdxDataset, Part};
-use super::{array_file, arrays, folder, known, samples_called, word_for};
+use super::image_folder::ImageFolder;
+use super::{array_file, arrays, known, samples_called, word_for};
 
 /// What [`open`] has found.
 #[derive(Clone)]
@@ -27,7 +29,11 @@ impl fmt::Debug for Splits {
     }
 }
 
-/// Opens a data set: `mnist`, found as [`find_mnist`] says, the path of a folder of IDX files, or of a file of arrays.
+/// Opens a data set: `mnist`, found as [`find_mnist`] says, the path of a folder of images or of IDX files, or of a file of
+/// arrays.
+///
+/// A folder of images has one sub-folder for each class, or such folders in `train` and, if there is a test part, in `test`
+/// or `val`; see [`ImageFolder`].
 ///
 /// A file of arrays is an `.npz` or `.safetensors` with samples `x` (N, C, L), (N, C, H, W) or (N, C, D, H, W) and labels
 /// `y` (N); it may have a test part `x_test`, `y_test`, and names of the `classes`. uint8 counts as 0..1; all other types,
@@ -51,7 +57,9 @@ pub fn open(name_or_path: impl AsRef<Path>) -> Result<Splits> {
     if let Some(kind) = array_file::kind_of(path) {
         return open_arrays(path, kind);
     }
-    folder::check(path)?;
+    if let Holding::Images { train, test } = folder::holding(path)? {
+        return open_images(path, &train, test.as_deref());
+    }
     let name = path.display().to_string();
     let train = IdxDataset::open_named(path, Part::Train, &name)?;
     let has_test = ["images", "labels"].iter().any(|kind| idx::find_file(path, Part::Test, kind).is_some());
@@ -68,30 +76,40 @@ pub fn open(name_or_path: impl AsRef<Path>) -> Result<Splits> {
 
 fn open_arrays(path: &Path, kind: array_file::Kind) -> Result<Splits> {
     let (train, test) = arrays::open(path, kind)?;
-    let what = samples_called(train.shape());
-    let tested = tested(test.as_ref().map(|test| test.len()), what);
-    let sizes: Vec<String> = train.shape().iter().map(usize::to_string).collect();
+    let size = train.shape().to_vec();
+    Ok(described("arrays", &size, train, test, path))
+}
+
+fn open_images(path: &Path, train: &Path, test: Option<&Path>) -> Result<Splits> {
+    let train = ImageFolder::open(train)?;
+    let test = test.map(|test| ImageFolder::open_test(test, &train)).transpose()?;
+    let size = train.shape()[1..].to_vec();
+    Ok(described("images", &size, train, test, path))
+}
+
+/// Both parts with the line that tells of them.
+fn described<D: Dataset + 'static>(
+    what: &str,
+    size: &[usize],
+    train: D,
+    test: Option<D>,
+    path: &Path,
+) -> Splits {
+    let samples = samples_called(train.shape());
+    let tested = test.as_ref().map_or(format!("no test {samples}"), |test| {
+        format!("{} test {}", test.len(), word_for(test.len(), samples))
+    });
+    let sizes: Vec<String> = size.iter().map(usize::to_string).collect();
+    let classes = train.classes().len();
     let description = format!(
-        "arrays: {} training and {tested}, {}, {}, from {}",
+        "{what}: {} training and {tested}, {}, {classes} {}, from {}",
         train.len(),
         sizes.join(" x "),
-        classes(train.classes()),
+        word_for(classes, "classes"),
         path.display()
     );
-    Ok(Splits {
-        train: Arc::new(train),
-        test: test.map(|test| Arc::new(test) as Arc<dyn Dataset>),
-        description,
-    })
-}
-
-/// How many samples the test part has.
-fn tested(count: Option<usize>, what: &str) -> String {
-    count.map_or(format!("no test {what}"), |count| format!("{count} test {}", word_for(count, what)))
-}
-
-fn classes(names: &[String]) -> String {
-    format!("{} {}", names.len(), word_for(names.len(), "classes"))
+    let test = test.map(|test| Arc::new(test) as Arc<dyn Dataset>);
+    Splits { train: Arc::new(train), test, description }
 }
 
 /// One part of MNIST, without reading the other.
@@ -118,19 +136,8 @@ fn splits(train: IdxDataset, test: Option<IdxDataset>, folder: &Path) -> Result<
         .hint("the parts belong to different data sets"));
     }
     let what = known::name(train.raw_labels()).unwrap_or("IDX files");
-    let size = format!("{} x {}", train.shape()[1], train.shape()[2]);
-    let tested = tested(test.as_ref().map(|test| test.len()), "images");
-    let description = format!(
-        "{what}: {} training and {tested}, {size}, {}, from {}",
-        train.len(),
-        classes(train.classes()),
-        folder.display()
-    );
-    Ok(Splits {
-        train: Arc::new(train),
-        test: test.map(|test| Arc::new(test) as Arc<dyn Dataset>),
-        description,
-    })
+    let size = train.shape()[1..].to_vec();
+    Ok(described(what, &size, train, test, folder))
 }
 
 /// The folder that holds MNIST: `$RASGO_DATA/mnist`, or `data/mnist` in the working directory or one above it.

@@ -1,10 +1,12 @@
 //! One bilinear affine resampling of a picture.
 
-/// Where a pixel of the result comes from: `source = matrix * (x, y) + offset`.
+/// Where a pixel of the result comes from: `source = matrix * (x, y) + offset`, in the picture that was moved first.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Affine {
     matrix: [[f64; 2]; 2],
     offset: [f64; 2],
+    /// Whole pixels to the right and down, fewer than there are; what comes in is the mirror image of the edge.
+    moved: [isize; 2],
 }
 
 impl Affine {
@@ -16,7 +18,12 @@ impl Affine {
         let centre = [(width as f64 - 1.0) / 2.0, (height as f64 - 1.0) / 2.0];
         let from = [centre[0] + shift[0], centre[1] + shift[1]];
         let offset = [0, 1].map(|i| centre[i] - (matrix[i][0] * from[0] + matrix[i][1] * from[1]));
-        Affine { matrix, offset }
+        Affine { matrix, offset, moved: [0, 0] }
+    }
+
+    /// The same, of the picture that was moved by (right, down) before.
+    pub(super) fn after_move(self, moved: [isize; 2]) -> Self {
+        Affine { moved, ..self }
     }
 }
 
@@ -40,10 +47,12 @@ pub(super) fn resample<T: Copy + Into<f32>>(
     let pitch = width + 2 * BORDER;
     let plane = pitch * (height + 2 * BORDER);
     let mut padded = vec![0f32; channels * plane];
-    for (i, row) in src.chunks_exact(width).enumerate() {
+    let [right, down] = affine.moved;
+    for i in 0..channels * height {
         let (c, y) = (i / height, i % height);
+        let row = &src[(c * height + mirrored(y, down, height)) * width..][..width];
         let dst = &mut padded[c * plane + (y + BORDER) * pitch + BORDER..][..width];
-        dst.iter_mut().zip(row).for_each(|(dst, &value)| *dst = value.into());
+        dst.iter_mut().enumerate().for_each(|(x, dst)| *dst = row[mirrored(x, right, width)].into());
     }
     let step = [fixed(affine.matrix[0][0]), fixed(affine.matrix[1][0])];
     let most = [width + BORDER, height + BORDER].map(|cells| (cells as i64) << FRACTION);
@@ -61,6 +70,13 @@ pub(super) fn resample<T: Copy + Into<f32>>(
             at = [at[0] + step[0], at[1] + step[1]];
         }
     }
+}
+
+/// Where the pixel comes from that a move by less than `len` brings to place `i`; the edge itself is not repeated.
+#[inline]
+fn mirrored(i: usize, by: isize, len: usize) -> usize {
+    let from = (i as isize - by).unsigned_abs();
+    if from < len { from } else { 2 * (len - 1) - from }
 }
 
 /// Rounded to fixed point. A position further out than any picture is held, so that sums do not overflow.

@@ -20,21 +20,33 @@ pub struct AugmentConfig {
     pub scale: f64,
     /// Pixels along each axis.
     pub shift: f64,
+    /// Whether half of the images are mirrored, left to right.
+    #[serde(skip_serializing_if = "is_default")]
+    pub flip: bool,
+    /// Pixels by which an image is extended on all sides, by its mirror image, before a part of its size is cut out.
+    #[serde(skip_serializing_if = "is_default")]
+    pub crop: usize,
+}
+
+/// So that a configuration from before an option was there has the same text as ever, and its run can be resumed.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Default for AugmentConfig {
     fn default() -> Self {
-        AugmentConfig { rotation: 10.0, scale: 0.1, shift: 1.5 }
+        AugmentConfig { rotation: 10.0, scale: 0.1, shift: 1.5, ..AugmentConfig::NONE }
     }
 }
 
 impl AugmentConfig {
     /// No change.
-    pub const NONE: AugmentConfig = AugmentConfig { rotation: 0.0, scale: 0.0, shift: 0.0 };
+    pub const NONE: AugmentConfig =
+        AugmentConfig { rotation: 0.0, scale: 0.0, shift: 0.0, flip: false, crop: 0 };
 
     pub(super) fn augment(&self) -> Augment {
-        let scale = (1.0 - self.scale, 1.0 + self.scale);
-        Augment { rotation: self.rotation, scale, shift: self.shift, ..Augment::default() }
+        let AugmentConfig { rotation, scale, shift, flip, crop } = *self;
+        Augment { rotation, scale: (1.0 - scale, 1.0 + scale), shift, flip, crop, ..Augment::default() }
     }
 }
 
@@ -45,7 +57,7 @@ pub(super) const BATCH_SIZE: usize = 128;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
-    /// `mnist`, a folder of IDX files, or a file of arrays (`.npz`, `.safetensors`).
+    /// `mnist`, a folder of images or of IDX files, or a file of arrays (`.npz`, `.safetensors`).
     pub data: String,
     /// A model of the zoo, or a model file. Unsaid, the zoo's for such data.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,6 +83,10 @@ pub struct TrainConfig {
     pub ema: f64,
     /// The share of the target that is spread over all classes.
     pub label_smoothing: f64,
+    /// Whether predictions are the mean over an image and its mirror image, left to right: twice the work, and not for
+    /// what must not be mirrored, as letters.
+    #[serde(skip_serializing_if = "is_default")]
+    pub mirrored: bool,
     /// Training samples that are held out for validation; with 0 there is none. Unsaid, a tenth of them, 1000 at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_out: Option<usize>,
@@ -100,6 +116,7 @@ impl Default for TrainConfig {
             clip_grad_norm: 0.0,
             ema: 0.0,
             label_smoothing: 0.05,
+            mirrored: false,
             held_out: None,
             seed: 0,
             exact: false,
@@ -133,7 +150,7 @@ impl TrainConfig {
     /// The same, with a value for all that is left unsaid, as it is for these data.
     ///
     /// # Errors
-    /// [`ErrorKind::Argument`] for augmentation of what is no image.
+    /// [`ErrorKind::Argument`] for augmentation or mirrored predictions of what is no image.
     pub fn for_data(&self, data: &dyn Dataset) -> Result<TrainConfig> {
         let shape = data.shape();
         let mut config = self.clone();
@@ -142,15 +159,20 @@ impl TrainConfig {
         let fitting = data.len().saturating_sub(held_out) / config.accumulate.max(1);
         config.batch_size.get_or_insert(BATCH_SIZE.min(fitting.max(1)));
         let images = shape.len() == 3;
+        if self.mirrored && !images {
+            let text =
+                format!("mirrored is for images, and these are {} of shape {shape}", samples_called(shape));
+            return Err(Error::new(ErrorKind::Argument, text).hint("leave mirrored out of the configuration"));
+        }
         let usual = if images { AugmentConfig::default() } else { AugmentConfig::NONE };
         let augment = *config.augment.get_or_insert(usual);
         if !images && augment != AugmentConfig::NONE {
             let text = format!(
-                "augmentation turns, scales and shifts images, and these are {} of shape {shape}",
+                "augmentation changes images, and these are {} of shape {shape}",
                 samples_called(shape)
             );
             return Err(Error::new(ErrorKind::Argument, text)
-                .hint("leave [augment] out of the configuration, or set its numbers to 0"));
+                .hint("leave [augment] out of the configuration, or turn all of it off"));
         }
         Ok(config)
     }

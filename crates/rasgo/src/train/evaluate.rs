@@ -1,6 +1,6 @@
 //! How good a network is on a data set.
 
-use rasgo_core::{Error, ErrorKind, Result};
+use rasgo_core::{Error, ErrorKind, Result, Tensor, no_grad};
 use serde::Serialize;
 
 use crate::data::{Batch, Loader};
@@ -53,6 +53,11 @@ fn ratio(part: usize, all: usize) -> Option<f64> {
 
 /// Runs a network, which must be in evaluation, over a loader that does not shuffle or augment.
 pub fn evaluate(network: &dyn Module, loader: &Loader) -> Result<Evaluation> {
+    evaluate_by(|batch| network.predict(batch), loader)
+}
+
+/// As [`evaluate`], of any function from a batch to the scores of the classes (N, classes).
+pub fn evaluate_by(forward: impl Fn(Tensor) -> Result<Tensor>, loader: &Loader) -> Result<Evaluation> {
     let classes = loader.dataset().classes().len();
     let mut confusion = vec![vec![0; classes]; classes];
     let (mut loss, mut found, mut images) = (0.0, 0usize, 0usize);
@@ -60,7 +65,7 @@ pub fn evaluate(network: &dyn Module, loader: &Loader) -> Result<Evaluation> {
     for batch in loader.epoch(0) {
         let Batch { input, target, indices } = batch?;
         let size = indices.len();
-        let logits = network.predict(input)?;
+        let logits = no_grad(|| forward(input))?;
         if logits.shape()[..] != [size, classes] {
             let text =
                 format!("the network gives {} for {size} samples of {classes} classes", logits.shape());

@@ -10,7 +10,7 @@ mod trainer;
 mod weight_mean;
 
 pub use config::{AugmentConfig, TrainConfig};
-pub use evaluate::{Evaluation, Mistake, evaluate};
+pub use evaluate::{Evaluation, Mistake, evaluate, evaluate_by};
 pub use observer::{EpochMetrics, Observer, Outcome, Progress, Setup, Silent};
 pub use saved_model::{ModelInfo, SavedModel};
 pub use trainer::Trainer;

@@ -26,16 +26,27 @@ pub struct ModelInfo {
     pub resize: ResizeRule,
     /// The data it was trained on.
     pub data: String,
+    /// Whether the mean of the outputs for an image and its mirror image is what counts.
+    pub mirrored: bool,
 }
 
 impl ModelInfo {
+    /// The output of a network in evaluation for a batch.
+    pub fn forward(&self, network: &Network, batch: Tensor) -> Result<Tensor> {
+        if !self.mirrored {
+            return network.predict(batch);
+        }
+        let mirror = network.predict(batch.flip(&[-1])?)?;
+        (network.predict(batch)? + mirror)?.scale(0.5)
+    }
+
     /// Writes the one file: the weights, and in its metadata the rest.
     ///
     /// # Errors
     /// [`ErrorKind::Io`]; [`ErrorKind::State`] of a network that is [fused](ModuleExt::fuse).
     pub fn save(&self, network: &Network, disk: &Disk, path: impl AsRef<Path>) -> Result<()> {
         expect_unfused(network)?;
-        let metadata = BTreeMap::from([
+        let mut metadata = BTreeMap::from([
             ("format".to_string(), "pt".to_string()),
             ("rasgo.architecture".to_string(), network.architecture().to_toml()),
             ("rasgo.classes".to_string(), json(&self.classes)),
@@ -46,6 +57,9 @@ impl ModelInfo {
             ("rasgo.version".to_string(), env!("CARGO_PKG_VERSION").to_string()),
             ("rasgo.isa".to_string(), rasgo_core::Isa::current().name().to_string()),
         ]);
+        if self.mirrored {
+            metadata.insert("rasgo.mirrored".to_string(), "true".to_string());
+        }
         safetensors::save(disk, path, &network.state_dict(), &metadata)
     }
 }
@@ -94,6 +108,7 @@ impl SavedModel {
             normalize: Normalize::new(numbers("rasgo.mean")?, numbers("rasgo.std")?)?,
             resize: ResizeRule::from_name(field("rasgo.resize")?)?,
             data: field("rasgo.data")?.clone(),
+            mirrored: loaded.metadata.get("rasgo.mirrored").is_some_and(|value| value == "true"),
         };
         let (named, wanted) = (info.classes.len(), network.classes());
         if named != wanted {
@@ -104,10 +119,15 @@ impl SavedModel {
         Ok(SavedModel { network, info })
     }
 
+    /// The output for a batch that is normalised: for an image and its mirror image, if that was asked for.
+    pub fn forward(&self, batch: Tensor) -> Result<Tensor> {
+        self.info.forward(&self.network, batch)
+    }
+
     /// The probabilities of the classes for one sample: an image (C, H, W), a sequence (C, L) or a video (C, D, H, W).
     pub fn predict(&self, image: &Tensor) -> Result<Vec<f32>> {
         let batch = batch_of(std::slice::from_ref(image), Some(&self.info.normalize))?;
-        self.network.predict(batch)?.softmax(1)?.to_vec()
+        self.forward(batch)?.softmax(1)?.to_vec()
     }
 
     /// The probabilities of the classes for each of these samples, as rows: (N, classes). Each row is what
@@ -116,7 +136,7 @@ impl SavedModel {
         let mut rows = Vec::with_capacity(samples.len() * self.info.classes.len());
         for part in samples.chunks(250) {
             let batch = batch_of(part, Some(&self.info.normalize))?;
-            rows.extend(self.network.predict(batch)?.softmax(1)?.to_vec::<f32>()?);
+            rows.extend(self.forward(batch)?.softmax(1)?.to_vec::<f32>()?);
         }
         Tensor::from_vec(rows, [samples.len(), self.info.classes.len()])
     }

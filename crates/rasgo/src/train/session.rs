@@ -9,7 +9,7 @@ use rasgo_core::{Error, ErrorKind, Gradients, Result, random, settings, trim_mem
 
 use super::checkpoint::{self, Identity, Position, Trained};
 use super::config::{AugmentConfig, BATCH_SIZE, TrainConfig, short};
-use super::evaluate::evaluate;
+use super::evaluate::evaluate_by;
 use super::observer::{EpochMetrics, Observer, Outcome, Progress, Setup};
 use super::saved_model::ModelInfo;
 use super::trainer::Trainer;
@@ -120,7 +120,8 @@ impl<'a> Session<'a> {
             Some(Group { lr_scale: 1.0, weight_decay })
         });
         let mean = (config.ema > 0.0).then(|| WeightMean::new(config.ema, &network)).transpose()?;
-        let info = ModelInfo { classes, normalize, resize: ResizeRule::default(), data: config.data.clone() };
+        let (resize, data, mirrored) = (ResizeRule::default(), config.data.clone(), config.mirrored);
+        let info = ModelInfo { classes, normalize, resize, data, mirrored };
         Ok(Session {
             trainer,
             config,
@@ -176,9 +177,10 @@ impl<'a> Session<'a> {
             let images_per_second = self.epoch(&mut at, observer)?;
             let start = Instant::now();
             let network = self.trained.result();
-            let validation = self.validation.as_ref().map(|loader| evaluate(network, loader)).transpose()?;
+            let evaluate = |loader| evaluate_by(|batch| self.info.forward(network, batch), loader);
+            let validation = self.validation.as_ref().map(evaluate).transpose()?;
             let done = at.epoch >= self.config.epochs;
-            let test = self.test.as_ref().filter(|_| done).map(|test| evaluate(network, test)).transpose()?;
+            let test = self.test.as_ref().filter(|_| done).map(evaluate).transpose()?;
             at.seconds += start.elapsed().as_secs_f64();
             let metrics = EpochMetrics {
                 epoch: at.epoch,
