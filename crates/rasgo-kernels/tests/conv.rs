@@ -89,6 +89,19 @@ fn table() -> Vec<ConvProblem> {
         problem([5, 2, 9, 1], [2, 13, 31], [1, 5, 3], [1, 2, 1], [0, 2, 1], [0, 1, 0], [1; 3]),
         problem([2, 6, 16, 1], [1, 14, 15], [1, 5, 5], [1; 3], [0; 3], [0; 3], [1; 3]),
         problem([2, 3, 70, 1], [1, 30, 29], [1, 7, 7], [1, 2, 2], [0, 3, 3], [0, 3, 3], [1; 3]),
+        // … by phases of the stride: with padding, without, a phase without taps, padding beyond what a phase reaches.
+        problem([2, 18, 12, 1], [1, 9, 11], [1, 3, 3], [1, 2, 2], [0, 1, 1], [0, 1, 1], [1; 3]),
+        problem([2, 10, 7, 1], [1, 12, 17], [1, 5, 4], [1, 2, 3], [0, 0, 1], [0, 0, 0], [1; 3]),
+        problem([2, 12, 40, 1], [1, 8, 9], [1, 1, 1], [1, 2, 2], [0; 3], [0; 3], [1; 3]),
+        problem([2, 9, 5, 1], [1, 6, 7], [1, 3, 3], [1, 2, 2], [0, 2, 2], [0, 1, 1], [1; 3]),
+        // … several pixels at a time, of which a row of outputs has a whole number, or not.
+        problem([3, 1, 6, 1], [1, 14, 28], [1, 5, 5], [1; 3], [0, 2, 2], [0, 2, 2], [1; 3]),
+        problem([2, 2, 3, 1], [1, 7, 23], [1, 3, 4], [1, 1, 2], [0, 1, 2], [0, 1, 1], [1; 3]),
+        problem([2, 4, 5, 1], [1, 7, 13], [1, 3, 3], [1; 3], [0, 1, 1], [0, 1, 1], [1; 3]),
+        // Sums of several blocks, by a direct way and as a matrix.
+        problem([2, 130, 9, 1], [1, 6, 9], [1, 3, 3], [1, 2, 2], [0, 1, 1], [0, 1, 1], [1; 3]),
+        problem([2, 700, 37, 1], [1, 5, 6], [1, 1, 1], [1; 3], [0; 3], [0; 3], [1; 3]),
+        problem([1, 1024, 24, 1], [1, 4, 5], [1, 1, 1], [1; 3], [0; 3], [0; 3], [1; 3]),
         // Winograd: tiles that the map does not fill, whole and partial vectors of channels, both schemes, maps in depth.
         problem([3, 17, 50, 1], [1, 9, 14], [1, 3, 3], [1; 3], [0, 1, 2], [0, 0, 1], [1; 3]),
         problem([2, 33, 16, 1], [3, 5, 4], [1, 3, 3], [1; 3], [0, 0, 1], [0, 2, 1], [1; 3]),

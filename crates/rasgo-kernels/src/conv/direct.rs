@@ -38,7 +38,7 @@ pub(super) fn accepts_grad_input(p: &ConvProblem, isa: Isa) -> bool {
     flat(p)
         && !p.is_pointwise()
         && undilated
-        && phases(p).all(|phase| phase.is_none_or(|(_, mirrored)| suits(&mirrored, isa)))
+        && phases(p).all(|phase| phase.is_some_and(|(_, mirrored)| suits(&mirrored, isa)))
 }
 
 /// Whether sums and lines are neither too long nor too short, and the rows of a tile, if they are a page apart, not more
