@@ -85,8 +85,10 @@ isa_fn! {
             let (dy, dbeta, dgamma) = (&dy[..len], &mut dbeta[..len], &mut dgamma[..len]);
             let (mean, scale, shift) = (&mean[..len], &scale[..len], &shift[..len]);
             for j in 0..len {
+                // Read in any case: a load that depends on a comparison is slower than a choice.
+                let dy = dy[j];
                 let passes = A::passes((src[j] - mean[j]) * scale[j] + shift[j]);
-                let dy = if passes { dy[j] } else { T::ZERO };
+                let dy = if passes { dy } else { T::ZERO };
                 dbeta[j] += dy;
                 dgamma[j] += dy * (src[j] - mean[j]);
             }
@@ -169,8 +171,10 @@ isa_fn! {
             let (mean, scale, shift) = (&wide[0][..len], &wide[1][..len], &wide[2][..len]);
             let (slope, offset) = (&wide[3][..len], &wide[4][..len]);
             for j in 0..len {
+                // Read in any case: a load that depends on a comparison is slower than a choice.
+                let dy = dy[j];
                 let passes = A::passes((src[j] - mean[j]) * scale[j] + shift[j]);
-                let dy = if passes { dy[j] } else { T::ZERO };
+                let dy = if passes { dy } else { T::ZERO };
                 dx[j] = scale[j] * dy + ((src[j] - mean[j]) * slope[j] + offset[j]);
             }
         }
@@ -223,8 +227,9 @@ isa_fn! {
             let (dy, dx) = (&dy[..len], &mut dx[..len]);
             let (mean, scale, shift) = (&mean[..len], &scale[..len], &shift[..len]);
             for j in 0..len {
+                let dy = dy[j] * scale[j];
                 let passes = A::passes((src[j] - mean[j]) * scale[j] + shift[j]);
-                dx[j] = if passes { dy[j] * scale[j] } else { T::ZERO };
+                dx[j] = if passes { dy } else { T::ZERO };
             }
         }
     }
