@@ -1,6 +1,6 @@
 //! Convolution layers of named networks: the three passes of each, checked and then timed.
 
-use rasgo::conv_kernels::{self, ConvProblem, Epilogue};
+use rasgo::conv_kernels::{self, Buffer, ConvProblem, Epilogue};
 use rasgo::{Error, ErrorKind, Result};
 use serde_json::json;
 
@@ -100,19 +100,25 @@ fn check(name: &str, problem: &ConvProblem) -> Result<()> {
 
 /// GFLOP/s of forward, gradient to the input and gradient to the weight, counted as direct convolution.
 fn time(p: &ConvProblem, seconds: f64) -> Result<[f64; 3]> {
-    let [src, weight, dy] = operands(p);
-    let [mut dst, mut dx, mut dw] = [p.dst_len(), p.src_len(), p.weight_len()].map(|n| vec![0.0f32; n]);
+    // In memory of the kind that a step has.
+    let operands = operands(p).map(|values| {
+        let mut buffer = Buffer::new::<f32>(values.len());
+        buffer.as_mut_slice::<f32>().copy_from_slice(&values);
+        buffer
+    });
+    let [src, weight, dy] = operands.each_ref().map(|buffer| buffer.as_slice::<f32>());
+    let [mut dst, mut dx, mut dw] = [p.dst_len(), p.src_len(), p.weight_len()].map(Buffer::new::<f32>);
     let times = [
         median_time(seconds, || {
-            conv_kernels::forward(p, &src, &weight, None, Epilogue::NONE, &mut dst);
+            conv_kernels::forward(p, src, weight, None, Epilogue::NONE, dst.as_mut_slice());
             Ok(())
         })?,
         median_time(seconds, || {
-            conv_kernels::grad_input(p, &dy, &weight, None, &mut dx);
+            conv_kernels::grad_input(p, dy, weight, None, dx.as_mut_slice());
             Ok(())
         })?,
         median_time(seconds, || {
-            conv_kernels::grad_weight(p, &src, &dy, &mut dw);
+            conv_kernels::grad_weight(p, src, dy, dw.as_mut_slice());
             Ok(())
         })?,
     ];
