@@ -44,7 +44,7 @@ pub(super) fn accepts_grad_input(p: &ConvProblem, isa: Isa) -> bool {
 /// Whether sums and lines are neither too long nor too short, and the rows of a tile, if they are a page apart, not more
 /// than one set of the first-level cache has room for.
 fn suits(p: &ConvProblem, isa: Isa) -> bool {
-    let (k, row) = (p.ic * p.taps(), p.ic * p.stride[2]);
+    let (k, row) = (p.ic * p.taps(), p.ic.saturating_mul(p.stride[2]));
     // A phase without taps only writes.
     k == 0 || k <= K && p.ic * p.kernel[2] >= LINE && lie_well(row, Kernels::of(isa))
 }
@@ -90,9 +90,13 @@ fn wide(p: &ConvProblem, pixels: usize) -> ConvProblem {
 /// only other pixels of them read.
 fn together(p: &ConvProblem, isa: Isa) -> usize {
     let cycles = |pixels: usize| {
-        let (wide, kernels) = (wide(p, pixels), Kernels::narrow(isa, pixels * p.oc));
-        let fits = p.output[2].is_multiple_of(pixels) && wide.oc <= kernels.width();
-        fits.then(|| kernels.cycles(wide.output[2], wide.oc) * wide.kernel[2] as f64)
+        let (columns, kernels) = (pixels * p.oc, Kernels::narrow(isa, pixels * p.oc));
+        // Only of neighbours is the stride a distance: of one output alone it may be any number.
+        let neighbours = p.output[2] >= pixels && p.output[2].is_multiple_of(pixels);
+        (neighbours && columns <= kernels.width()).then(|| {
+            let wide = wide(p, pixels);
+            kernels.cycles(wide.output[2], columns) * wide.kernel[2] as f64
+        })
     };
     let mut best = (1, cycles(1).unwrap_or(0.0));
     for pixels in 2..=8 {
@@ -172,7 +176,8 @@ struct Phase {
 
 /// The phases and their convolutions of `dy`; `None` for one that would need a negative padding.
 fn phases(p: &ConvProblem) -> impl Iterator<Item = Option<(Phase, ConvProblem)>> {
-    let [_, sh, sw] = p.stride;
+    // A phase that begins beyond the input has no pixels, and a stride may be any number.
+    let [sh, sw] = [1, 2].map(|axis| p.stride[axis].min(p.input[axis]));
     (0..sh * sw).map(move |i| {
         let at = [i / sw, i % sw];
         let ((h, above), (w, left)) = (phase(p, 1, at[0])?, phase(p, 2, at[1])?);

@@ -29,7 +29,7 @@ impl Plan<'_> {
         // Of long rows a part at a time.
         for w in (0..width).step_by(BLOCK) {
             let count = BLOCK.min(width - w);
-            if rows == 1 && lines.bare() {
+            if rows == 1 && lines.bare() && p.stride[2] == 1 {
                 // Tiles read narrow columns, of which nobody guesses the next.
                 prefetch(line.wrapping_add((w + count) * line_step), count * line_step);
                 prefetch(dy.wrapping_add((w + count) * p.oc), count * p.oc);
