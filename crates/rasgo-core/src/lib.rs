@@ -23,7 +23,7 @@ pub use meta::{DType, Element, Layout, Meta, Shape};
 pub use op::{no_grad, observe};
 pub use tensor::Tensor;
 
-pub use rasgo_kernels::{Isa, optim, peak, settings, threads};
+pub use rasgo_kernels::{Bf16, Isa, optim, peak, settings, threads};
 
 /// The passes of a convolution as the kernels compute them, slices in, slices out, channels-last: for benchmarks.
 pub mod conv_kernels {

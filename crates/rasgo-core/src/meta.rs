@@ -125,6 +125,8 @@ pub enum DType {
     F32,
     /// 64-bit float: slow, for checking gradients.
     F64,
+    /// bfloat16, the upper half of a 32-bit float: maps are stored in it, and everything is computed in F32.
+    Bf16,
     /// 64-bit integer: indices and labels.
     I64,
     /// Byte: images and masks.
@@ -137,13 +139,19 @@ impl DType {
         match self {
             DType::F32 => 4,
             DType::F64 | DType::I64 => 8,
+            DType::Bf16 => 2,
             DType::U8 => 1,
         }
     }
 
     /// Whether gradients exist for it.
     pub fn is_float(self) -> bool {
-        matches!(self, DType::F32 | DType::F64)
+        matches!(self, DType::F32 | DType::F64 | DType::Bf16)
+    }
+
+    /// The type that is computed in: of bfloat16 float32, of the others they themselves.
+    pub fn wide(self) -> DType {
+        if self == DType::Bf16 { DType::F32 } else { self }
     }
 
     /// PyTorch's name.
@@ -151,6 +159,7 @@ impl DType {
         match self {
             DType::F32 => "float32",
             DType::F64 => "float64",
+            DType::Bf16 => "bfloat16",
             DType::I64 => "int64",
             DType::U8 => "uint8",
         }
@@ -174,6 +183,9 @@ impl Element for f32 {
 }
 impl Element for f64 {
     const DTYPE: DType = DType::F64;
+}
+impl Element for rasgo_kernels::Bf16 {
+    const DTYPE: DType = DType::Bf16;
 }
 impl Element for i64 {
     const DTYPE: DType = DType::I64;

@@ -14,7 +14,8 @@ use smallvec::SmallVec;
 
 use crate::counters::{count_copy, count_layout_copy};
 use crate::error::{Error, Result};
-use crate::meta::{Element, Layout, Meta, Shape};
+use crate::meta::{DType, Element, Layout, Meta, Shape};
+use crate::ops::Cast;
 use crate::reach::{self, Reaches};
 use crate::record::{Origin, Record, SavedValues};
 use crate::scope;
@@ -77,6 +78,21 @@ pub enum LayoutRule {
     AsIs,
 }
 
+/// What an op does with inputs of bfloat16. Nothing computes in it: what is read is widened to float32, and what is
+/// stored is rounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bf16Rule {
+    /// Inputs are widened before it, and its outputs rounded after it, if the first input of floats was bfloat16.
+    Around,
+    /// Inputs are widened before it, and its outputs stay float32: losses.
+    Widened,
+    /// Its kernels read and write bfloat16: the inputs at these positions are maps, the others (weights, statistics)
+    /// float32. `infer` says which outputs are bfloat16. It holds where the first input is bfloat16.
+    Inside(Mask),
+    /// It only moves values, of any dtype.
+    Moves,
+}
+
 /// An operation on tensors: the only place of its validation, arithmetic and gradient.
 pub trait Op: Debug + Send + Sync + 'static {
     /// PyTorch's functional name.
@@ -86,6 +102,10 @@ pub trait Op: Debug + Send + Sync + 'static {
     /// The layout the kernels want.
     fn layout(&self) -> LayoutRule {
         LayoutRule::Same
+    }
+    /// How it computes with bfloat16.
+    fn bf16(&self) -> Bf16Rule {
+        Bf16Rule::Around
     }
     /// The input that may become output 0 in place, where nobody else holds it.
     fn in_place(&self) -> Option<usize> {
@@ -301,10 +321,46 @@ pub fn apply(op: impl Op, inputs: impl IntoIterator<Item = Tensor>) -> Result<Te
 /// Runs an op and returns all of its outputs.
 #[track_caller]
 pub fn apply_all(op: impl Op, inputs: impl IntoIterator<Item = Tensor>) -> Result<Tensors> {
-    let at = Location::caller();
-    match run(&op, inputs.into_iter().collect(), at)? {
+    let (inputs, at) = (inputs.into_iter().collect::<Tensors>(), Location::caller());
+    match inputs.iter().any(|input| input.dtype() == DType::Bf16) {
+        true => apply_to_bf16(op, inputs, at),
+        false => apply_to(op, inputs, at),
+    }
+}
+
+fn apply_to(op: impl Op, inputs: Tensors, at: &'static Location<'static>) -> Result<Tensors> {
+    match run(&op, inputs, at)? {
         (values, None) => Ok(values),
         (values, Some(past)) => Ok(past.record(Arc::new(op), values, at)),
+    }
+}
+
+/// As [`apply_to`] where an input is of bfloat16.
+fn apply_to_bf16(op: impl Op, inputs: Tensors, at: &'static Location<'static>) -> Result<Tensors> {
+    let convert = |tensor: Tensor, to: DType| match tensor.dtype() {
+        DType::F32 | DType::Bf16 if tensor.dtype() != to => {
+            let mut outputs = apply_to(Cast { from: tensor.dtype(), to }, Tensors::from_iter([tensor]), at)?;
+            Ok(outputs.swap_remove(0))
+        }
+        _ => Ok(tensor),
+    };
+    let rule = op.bf16();
+    let bf16_first = inputs.iter().map(Tensor::dtype).find(|dtype| dtype.is_float()) == Some(DType::Bf16);
+    match rule {
+        Bf16Rule::Moves => return apply_to(op, inputs, at),
+        Bf16Rule::Inside(maps) if inputs[0].dtype() == DType::Bf16 => {
+            let wanted = |position| if maps.has(position) { DType::Bf16 } else { DType::F32 };
+            let inputs = inputs.into_iter().enumerate().map(|(i, input)| convert(input, wanted(i)));
+            return apply_to(op, inputs.collect::<Result<_>>()?, at);
+        }
+        _ => {}
+    }
+    let wide = inputs.into_iter().map(|input| convert(input, DType::F32)).collect::<Result<_>>()?;
+    let outputs = apply_to(op, wide, at)?;
+    match rule {
+        Bf16Rule::Widened => Ok(outputs),
+        _ if !bf16_first => Ok(outputs),
+        _ => outputs.into_iter().map(|output| convert(output, DType::Bf16)).collect(),
     }
 }
 

@@ -28,7 +28,7 @@ macro_rules! element {
         impl Element for $t {}
     )*};
 }
-element!(f32, f64, u8, u16, u32, i32, i64, u64, usize);
+element!(f32, f64, crate::Bf16, u8, u16, u32, i32, i64, u64, usize);
 
 /// An owned, aligned piece of memory that goes back to the pool when dropped.
 pub struct Buffer {

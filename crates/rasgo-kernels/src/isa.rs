@@ -12,7 +12,14 @@ pub enum Isa {
     Avx2,
     /// AVX-512 F, VL, BW, DQ.
     Avx512,
+    /// Products of bfloat16 in vectors (AVX-512 BF16).
+    Avx512Bf16,
+    /// Products of bfloat16 in tiles (AMX), where the system lets a process use them.
+    Amx,
 }
+
+/// Every level, lowest first.
+const LEVELS: [Isa; 5] = [Isa::Portable, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16, Isa::Amx];
 
 impl Isa {
     /// The best level of this machine.
@@ -29,21 +36,28 @@ impl Isa {
 
     /// Every level that this machine has, lowest first.
     pub fn available() -> impl Iterator<Item = Isa> {
-        [Isa::Portable, Isa::Avx2, Isa::Avx512].into_iter().filter(|&isa| isa <= Isa::detected())
+        LEVELS.into_iter().filter(|&isa| isa <= Isa::detected())
     }
 
-    /// `portable`, `avx2` or `avx512`.
+    /// The level whose vectors of `f32` this one has.
+    pub fn vectors(self) -> Isa {
+        self.min(Isa::Avx512)
+    }
+
+    /// `portable`, `avx2`, `avx512`, `avx512_bf16` or `amx`.
     pub fn name(self) -> &'static str {
         match self {
             Isa::Portable => "portable",
             Isa::Avx2 => "avx2",
             Isa::Avx512 => "avx512",
+            Isa::Avx512Bf16 => "avx512_bf16",
+            Isa::Amx => "amx",
         }
     }
 
     /// The level of that name.
     pub fn from_name(name: &str) -> Option<Isa> {
-        [Isa::Portable, Isa::Avx2, Isa::Avx512].into_iter().find(|isa| isa.name() == name)
+        LEVELS.into_iter().find(|isa| isa.name() == name)
     }
 }
 
@@ -55,7 +69,9 @@ fn detect() -> Isa {
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq");
     match (avx2, avx512) {
-        (true, true) => Isa::Avx512,
+        (true, true) if !is_x86_feature_detected!("avx512bf16") => Isa::Avx512,
+        (true, true) if !crate::matrix::amx::is_usable() => Isa::Avx512Bf16,
+        (true, true) => Isa::Amx,
         (true, false) => Isa::Avx2,
         _ => Isa::Portable,
     }
@@ -87,7 +103,7 @@ macro_rules! isa_fn {
             #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
             fn avx512 $(<$($T: $bound),+>)? ($($arg: $ty),*) $(-> $ret)? { body $(::<$($T),+>)? ($($arg),*) }
 
-            match isa {
+            match isa.vectors() {
                 // SAFETY: a level is only ever made by detection, so the CPU has these features.
                 #[cfg(target_arch = "x86_64")]
                 $crate::Isa::Avx512 => unsafe { avx512 $(::<$($T),+>)? ($($arg),*) },

@@ -7,6 +7,7 @@
 //! `[n*h*w, c]`, row-major. Every kernel gives the same bits at any number of threads: work is cut by the
 //! problem, never by the threads, and sums have a fixed order.
 
+pub mod bf16;
 pub mod buffer;
 pub mod epilogue;
 pub mod float;
@@ -14,6 +15,7 @@ pub mod isa;
 pub mod settings;
 pub mod threads;
 
+pub use bf16::{Bf16, Stored};
 pub use buffer::Buffer;
 pub use epilogue::{Activation, Epilogue};
 pub use float::Float;
@@ -23,6 +25,7 @@ pub mod conv;
 pub mod elementwise;
 pub mod gemm;
 pub mod loss;
+mod matrix;
 pub mod movement;
 pub mod norm;
 pub mod optim;

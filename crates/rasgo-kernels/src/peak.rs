@@ -44,7 +44,7 @@ pub fn read_bandwidth() -> f64 {
 
 /// Runs [`STEPS`] steps; returns the number of operations.
 fn multiply_add(isa: Isa) -> usize {
-    match isa {
+    match isa.vectors() {
         // SAFETY: a level is only ever made by detection, so the CPU has these features.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => unsafe { fused_avx512() },

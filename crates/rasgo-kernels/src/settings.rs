@@ -3,7 +3,7 @@
 //! | variable | meaning |
 //! |---|---|
 //! | `RASGO_THREADS` | threads for computing; default: all that the process may use |
-//! | `RASGO_MAX_ISA` | `portable`, `avx2` or `avx512`: the highest instruction set to use |
+//! | `RASGO_MAX_ISA` | `portable`, `avx2`, `avx512`, `avx512_bf16` or `amx`: the highest instruction set to use |
 //! | `RASGO_DATA` | a folder that holds data sets, as `$RASGO_DATA/mnist` |
 
 use std::cell::Cell;

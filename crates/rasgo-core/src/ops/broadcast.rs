@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::any;
 use crate::error::{Error, Result};
 use crate::meta::{DType, Layout, Meta, Shape};
-use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
+use crate::op::{Bf16Rule, Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
 use crate::tensor::Tensor;
 
 /// The shape that both shapes broadcast to.
@@ -74,6 +74,10 @@ impl Op for Broadcast {
 
     fn layout(&self) -> LayoutRule {
         LayoutRule::Plain
+    }
+
+    fn bf16(&self) -> Bf16Rule {
+        Bf16Rule::Moves
     }
 
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {

@@ -8,7 +8,7 @@ use rasgo_kernels::movement;
 use super::{any, axis_of, blocks, expect_same};
 use crate::error::{Error, Result};
 use crate::meta::{Layout, Meta, Shape};
-use crate::op::{Grads, Input, Mask, Metas, Op, Output, Saved, apply};
+use crate::op::{Bf16Rule, Grads, Input, Mask, Metas, Op, Output, Saved, apply};
 use crate::reach::{self, Reach, Reaches, Window};
 use crate::tensor::Tensor;
 
@@ -49,6 +49,10 @@ impl Op for Cat {
         } else {
             Meta::plain(sizes, dtype)
         }]))
+    }
+
+    fn bf16(&self) -> Bf16Rule {
+        Bf16Rule::Moves
     }
 
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {

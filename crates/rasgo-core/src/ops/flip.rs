@@ -7,7 +7,7 @@ use rasgo_kernels::movement;
 use super::{any, axes_of, axis_of, blocks};
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
-use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
+use crate::op::{Bf16Rule, Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
 use crate::reach::{self, Reaches};
 use crate::tensor::Tensor;
 
@@ -28,6 +28,10 @@ impl Op for Flip {
 
     fn layout(&self) -> LayoutRule {
         LayoutRule::AsIs
+    }
+
+    fn bf16(&self) -> Bf16Rule {
+        Bf16Rule::Moves
     }
 
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {

@@ -41,6 +41,8 @@ mod grad_check;
 
 pub use rasgo_kernels::Activation;
 
+pub(crate) use cast::Cast;
+
 pub use batch_norm::{BatchNormOptions, BatchNormOutput, PoolAfter};
 pub use binary::binary;
 pub use conv::{ConvOptions, ConvTransposeOptions};
@@ -59,6 +61,7 @@ pub(crate) use with_number::with_number;
 
 use crate::error::{Error, Result};
 use crate::meta::{DType, Meta};
+use crate::op::Mask;
 
 /// Runs a body with `T` bound to the float type of a dtype that `infer` has checked.
 macro_rules! float {
@@ -76,6 +79,28 @@ macro_rules! float {
     };
 }
 pub(crate) use float;
+
+/// Runs a body with `S` bound to the type that maps are stored in, of a dtype that `infer` has checked; what belongs to
+/// channels is of `<S as Stored>::Wide`.
+macro_rules! stored {
+    ($dtype:expr, $S:ident => $body:expr) => {
+        match $dtype {
+            crate::DType::F64 => {
+                type $S = f64;
+                $body
+            }
+            crate::DType::Bf16 => {
+                type $S = rasgo_kernels::Bf16;
+                $body
+            }
+            _ => {
+                type $S = f32;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use stored;
 
 /// As [`float!`], and for 64-bit integers.
 macro_rules! number {
@@ -97,6 +122,10 @@ macro_rules! any {
         match $dtype {
             crate::DType::U8 => {
                 type $T = u8;
+                $body
+            }
+            crate::DType::Bf16 => {
+                type $T = rasgo_kernels::Bf16;
                 $body
             }
             number => crate::ops::number!(number, $T => $body),
@@ -163,7 +192,24 @@ pub(crate) fn blocks(meta: &Meta, axis: usize) -> (usize, usize, usize) {
 
 /// Checks that all inputs have one float dtype.
 fn expect_float(inputs: &[Meta]) -> Result<DType> {
-    expect_kind(inputs, DType::is_float, "float32 or float64")
+    expect_kind(inputs, |dtype| matches!(dtype, DType::F32 | DType::F64), "float32 or float64")
+}
+
+/// Checks that the inputs at the positions of maps have one float dtype and all others the one that it is computed in;
+/// the dtype of the maps.
+fn expect_maps_and_channels(inputs: &[Meta], maps: Mask) -> Result<DType> {
+    let dtype = inputs[0].dtype;
+    if dtype != DType::Bf16 {
+        return expect_float(inputs);
+    }
+    let wanted = |position| if maps.has(position) { dtype } else { DType::F32 };
+    match inputs.iter().enumerate().find(|&(position, input)| input.dtype != wanted(position)) {
+        None => Ok(dtype),
+        Some((_, input)) => {
+            let text = format!("{dtype} and {} do not mix", input.dtype);
+            Err(Error::new(crate::ErrorKind::DType, text).hint("convert one of them with .to_dtype"))
+        }
+    }
 }
 
 /// Checks that all inputs have one dtype that arithmetic exists for.
@@ -200,7 +246,7 @@ fn expect_kind(inputs: &[Meta], fits: fn(DType) -> bool, wanted: &str) -> Result
 /// Checks that a dtype holds a number that stands beside a tensor of it: floats round, whole numbers do not.
 fn numbers_fit(dtype: DType, number: f64) -> Result<()> {
     let range = match dtype {
-        DType::F32 | DType::F64 => return Ok(()),
+        DType::F32 | DType::F64 | DType::Bf16 => return Ok(()),
         DType::I64 => -(2f64.powi(63))..2f64.powi(63),
         DType::U8 => 0.0..256.0,
     };

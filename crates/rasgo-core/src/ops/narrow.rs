@@ -7,7 +7,7 @@ use rasgo_kernels::movement;
 use super::{any, axis_of, blocks};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{Meta, Shape};
-use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
+use crate::op::{Bf16Rule, Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
 use crate::reach::{self, Reach, Reaches, Window};
 use crate::tensor::Tensor;
 
@@ -52,6 +52,10 @@ impl Op for Narrow {
         (self.axis == 0).then(|| self.start * inputs[0].shape[1..].iter().product::<usize>())
     }
 
+    fn bf16(&self) -> Bf16Rule {
+        Bf16Rule::Moves
+    }
+
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
         let (outer, size, inner) = blocks(inputs[0].meta(), self.axis);
         any!(inputs[0].meta().dtype, T => {
@@ -92,6 +96,10 @@ impl Op for Widen {
 
     fn layout(&self) -> LayoutRule {
         LayoutRule::AsIs
+    }
+
+    fn bf16(&self) -> Bf16Rule {
+        Bf16Rule::Moves
     }
 
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {

@@ -6,7 +6,7 @@ use super::{any, axes_of, axis_of};
 use crate::counters::count_copy;
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
-use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
+use crate::op::{Bf16Rule, Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
 use crate::reach::{self, Reaches};
 use crate::tensor::Tensor;
 
@@ -26,6 +26,10 @@ impl Op for Permute {
 
     fn layout(&self) -> LayoutRule {
         LayoutRule::Plain
+    }
+
+    fn bf16(&self) -> Bf16Rule {
+        Bf16Rule::Moves
     }
 
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {

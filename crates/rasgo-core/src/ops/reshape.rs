@@ -5,7 +5,7 @@ use std::panic::Location;
 use super::{axes_of, axis_of};
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
-use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
+use crate::op::{Bf16Rule, Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
 use crate::reach::{self, Reach, Reaches};
 use crate::tensor::Tensor;
 
@@ -37,6 +37,10 @@ impl Op for Reshape {
 
     fn view(&self, _inputs: &[Meta]) -> Option<usize> {
         Some(0)
+    }
+
+    fn bf16(&self) -> Bf16Rule {
+        Bf16Rule::Moves
     }
 
     fn eval(&self, _inputs: &[Input], _outputs: &mut [Output]) {

@@ -1,6 +1,6 @@
 //! Constructors.
 
-use rasgo_kernels::Buffer;
+use rasgo_kernels::{Bf16, Buffer};
 
 use super::Tensor;
 use crate::error::{Error, Result};
@@ -80,6 +80,7 @@ impl Tensor {
         match dtype {
             DType::F32 => buffer.as_mut_slice::<f32>().fill(value as f32),
             DType::F64 => buffer.as_mut_slice::<f64>().fill(value),
+            DType::Bf16 => buffer.as_mut_slice::<Bf16>().fill(Bf16::from_f32(value as f32)),
             DType::I64 => buffer.as_mut_slice::<i64>().fill(value as i64),
             DType::U8 => buffer.as_mut_slice::<u8>().fill(value as u8),
         }

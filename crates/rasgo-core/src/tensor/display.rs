@@ -19,7 +19,7 @@ impl fmt::Display for Tensor {
         f.write_str("tensor(")?;
         let cut = values.len() > MOST;
         write_axis(f, &values, self.shape(), &style, 7, cut)?;
-        if self.dtype() == crate::DType::F64 || self.dtype() == crate::DType::U8 {
+        if !matches!(self.dtype(), crate::DType::F32 | crate::DType::I64) {
             write!(f, ", dtype=torch.{}", self.dtype())?;
         }
         f.write_str(")")

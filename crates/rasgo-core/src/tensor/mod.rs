@@ -8,7 +8,7 @@ mod read;
 use std::sync::{Arc, OnceLock};
 
 use rasgo_kernels::gemm::PackedWeight;
-use rasgo_kernels::{Buffer, transpose};
+use rasgo_kernels::{Bf16, Buffer, transpose};
 
 use crate::error::Result;
 use crate::meta::{DType, Layout, Meta, Shape};
@@ -197,6 +197,7 @@ pub(crate) fn copy_to_layout(tensor: &Tensor, wanted: Meta) -> Tensor {
     match wanted.dtype {
         DType::F32 => copy!(f32),
         DType::F64 => copy!(f64),
+        DType::Bf16 => copy!(Bf16),
         DType::I64 => copy!(i64),
         DType::U8 => copy!(u8),
     }

@@ -1,5 +1,7 @@
 //! Reading values.
 
+use rasgo_kernels::Bf16;
+
 use super::{Tensor, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{DType, Element, Layout};
@@ -48,6 +50,7 @@ impl Tensor {
         Ok(match self.dtype() {
             DType::F32 => self.to_vec::<f32>()?.into_iter().map(f64::from).collect(),
             DType::F64 => self.to_vec::<f64>()?,
+            DType::Bf16 => self.to_vec::<Bf16>()?.into_iter().map(|x| f64::from(x.to_f32())).collect(),
             DType::I64 => self.to_vec::<i64>()?.into_iter().map(|x| x as f64).collect(),
             DType::U8 => self.to_vec::<u8>()?.into_iter().map(f64::from).collect(),
         })
@@ -65,6 +68,7 @@ impl Tensor {
         match self.dtype() {
             DType::F32 => bytes(self, f32::to_le_bytes),
             DType::F64 => bytes(self, f64::to_le_bytes),
+            DType::Bf16 => bytes(self, Bf16::to_le_bytes),
             DType::I64 => bytes(self, i64::to_le_bytes),
             DType::U8 => self.to_vec::<u8>(),
         }

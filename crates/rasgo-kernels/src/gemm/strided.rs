@@ -101,7 +101,7 @@ pub(crate) struct Kernels {
 
 impl Kernels {
     pub(crate) fn of(isa: Isa) -> &'static Kernels {
-        match isa {
+        match isa.vectors() {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => &avx512::KERNELS,
             #[cfg(target_arch = "x86_64")]
@@ -113,7 +113,7 @@ impl Kernels {
     /// For products of so many columns: those of the level below where they fill no more than its vector, of which a
     /// processor computes two at a time.
     pub(crate) fn narrow(isa: Isa, columns: usize) -> &'static Kernels {
-        let below = if isa == Isa::Avx512 { Isa::Avx2 } else { isa };
+        let below = if isa >= Isa::Avx512 { Isa::Avx2 } else { isa };
         let kernels = Kernels::of(below);
         if columns <= kernels.lanes { kernels } else { Kernels::of(isa) }
     }

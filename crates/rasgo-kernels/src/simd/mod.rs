@@ -105,7 +105,7 @@ pub(crate) trait Vector: Copy {
 
 /// The lanes of a level's vectors.
 pub(crate) fn lanes(isa: crate::Isa) -> usize {
-    match isa {
+    match isa.vectors() {
         #[cfg(target_arch = "x86_64")]
         crate::Isa::Avx512 => avx512::F32x16::LANES,
         #[cfg(target_arch = "x86_64")]
@@ -154,7 +154,7 @@ macro_rules! simd_fn {
 
             // SAFETY: a level is only made by detection, so the CPU has it; the rest is the caller's promise.
             unsafe {
-                match isa {
+                match isa.vectors() {
                     #[cfg(target_arch = "x86_64")]
                     $crate::Isa::Avx512 => avx512 $(::<$C>)? ($($arg),*),
                     #[cfg(target_arch = "x86_64")]

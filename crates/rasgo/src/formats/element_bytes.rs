@@ -3,10 +3,10 @@
 
 use std::io::{self, Read};
 
-use rasgo_core::{DType, Element, Error, ErrorKind, Result, Shape, Tensor};
+use rasgo_core::{Bf16, DType, Element, Error, ErrorKind, Result, Shape, Tensor};
 use safetensors::Dtype;
 
-use super::float16::{from_bf16, from_f16};
+use super::float16::from_f16;
 
 /// An array as a file has it.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ pub(crate) fn for_each_piece(tensor: &Tensor, take: impl FnMut(&[u8]) -> Result<
     match plain.dtype() {
         DType::F32 => encode(plain.as_slice()?, f32::to_le_bytes, take),
         DType::F64 => encode(plain.as_slice()?, f64::to_le_bytes, take),
+        DType::Bf16 => encode(plain.as_slice()?, Bf16::to_le_bytes, take),
         DType::I64 => encode(plain.as_slice()?, i64::to_le_bytes, take),
         DType::U8 => encode(plain.as_slice()?, u8::to_le_bytes, take),
         other => Err(Error::new(ErrorKind::DType, format!("tensors of {other} cannot be written"))),
@@ -73,6 +74,7 @@ pub(super) fn dtype_in_file(dtype: DType) -> Option<Dtype> {
     Some(match dtype {
         DType::F32 => Dtype::F32,
         DType::F64 => Dtype::F64,
+        DType::Bf16 => Dtype::BF16,
         DType::I64 => Dtype::I64,
         DType::U8 => Dtype::U8,
         _ => return None,
@@ -95,7 +97,7 @@ pub(super) fn read_tensor(
     let tensor = match dtype {
         Dtype::F32 => decode(file, order, shape, f32::from_le_bytes),
         Dtype::F16 => decode(file, order, shape, |bytes| from_f16(u16::from_le_bytes(bytes))),
-        Dtype::BF16 => decode(file, order, shape, |bytes| from_bf16(u16::from_le_bytes(bytes))),
+        Dtype::BF16 => decode(file, order, shape, |bytes| Bf16::from_le_bytes(bytes).to_f32()),
         Dtype::F64 => decode(file, order, shape, f64::from_le_bytes),
         Dtype::I64 => decode(file, order, shape, i64::from_le_bytes),
         Dtype::I32 => decode(file, order, shape, |bytes| i64::from(i32::from_le_bytes(bytes))),

@@ -1,9 +1,4 @@
-//! 16-bit floats to f32, exactly.
-
-/// bfloat16: the upper half of an f32.
-pub(super) fn from_bf16(bits: u16) -> f32 {
-    f32::from_bits(u32::from(bits) << 16)
-}
+//! Half precision to f32, exactly.
 
 /// IEEE 754 half precision: 1 sign, 5 exponent (bias 15) and 10 fraction bits. Every value is an f32.
 pub(super) fn from_f16(bits: u16) -> f32 {
@@ -55,12 +50,5 @@ mod tests {
             assert_eq!(f64::from(from_f16(bits)), value);
             assert_eq!(f64::from(from_f16(bits | 0x8000)), -value);
         }
-    }
-
-    #[test]
-    fn bfloat16_is_the_upper_half_of_a_float() {
-        assert_eq!(from_bf16(0x3f80), 1.0);
-        assert_eq!(from_bf16(0xc040), -3.0);
-        assert!(from_bf16(0x7fc0).is_nan());
     }
 }

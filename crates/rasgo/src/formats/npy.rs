@@ -50,7 +50,7 @@ pub(crate) fn load_array(path: &Path) -> Result<Array> {
 /// A tensor without values or of a dtype that NumPy does not have; [`ErrorKind::Io`].
 pub fn save(disk: &Disk, path: impl AsRef<Path>, tensor: &Tensor) -> Result<()> {
     let path = path.as_ref();
-    let Some(dtype) = dtype_in_file(tensor.dtype()) else {
+    let Some(dtype) = dtype_in_file(tensor.dtype()).filter(|&dtype| dtype != Dtype::BF16) else {
         return Err(Error::new(ErrorKind::DType, format!("a tensor of {}", tensor.dtype()))
             .file(path)
             .hint("convert it with .to_dtype(DType::F32)"));

@@ -12,7 +12,9 @@ use rasgo_kernels::{Buffer, reduce, softmax};
 use super::{Reduction, classes};
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
-use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply, grad_enabled};
+use crate::op::{
+    Bf16Rule, Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply, grad_enabled,
+};
 use crate::ops::{float, no_second_gradient};
 use crate::tensor::Tensor;
 
@@ -73,6 +75,10 @@ impl Op for CrossEntropy {
     fn layout(&self) -> LayoutRule {
         // A row of classes is contiguous.
         LayoutRule::ChannelsLast(Mask::of(&[0]))
+    }
+
+    fn bf16(&self) -> Bf16Rule {
+        Bf16Rule::Widened
     }
 
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {

@@ -10,7 +10,7 @@ use rasgo_kernels::softmax;
 use super::{Reduction, classes};
 use crate::error::Result;
 use crate::meta::Meta;
-use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::op::{Bf16Rule, Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
 use crate::ops::float;
 use crate::tensor::Tensor;
 
@@ -60,6 +60,10 @@ impl Op for Nll {
 
     fn layout(&self) -> LayoutRule {
         LayoutRule::Plain
+    }
+
+    fn bf16(&self) -> Bf16Rule {
+        Bf16Rule::Widened
     }
 
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {

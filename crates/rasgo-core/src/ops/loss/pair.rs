@@ -18,7 +18,7 @@ use rasgo_kernels::loss::{self, PairLoss, Part};
 use super::Reduction;
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
-use crate::op::{Grads, Input, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::op::{Bf16Rule, Grads, Input, Mask, Metas, Op, Output, Saved, Saves, apply};
 use crate::ops::broadcast::broadcast_shape;
 use crate::ops::{expect_float, float, no_second_gradient};
 use crate::scope;
@@ -106,6 +106,10 @@ impl Op for Pair {
                 .hint("give both one shape, with .reshape or .broadcast_to"));
         }
         Ok(Metas::from_iter([inputs[0].clone()]))
+    }
+
+    fn bf16(&self) -> Bf16Rule {
+        Bf16Rule::Widened
     }
 
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {

@@ -23,7 +23,7 @@ pub(super) const LEAST: usize = 8;
 
 /// The lanes of the vectors that [`run`] takes.
 pub(super) fn width(isa: Isa, channels: usize) -> usize {
-    match isa {
+    match isa.vectors() {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 if channels >= F32x16::LANES => F32x16::LANES,
         #[cfg(target_arch = "x86_64")]
@@ -40,7 +40,7 @@ pub(super) unsafe fn run(isa: Isa, channels: usize, work: &impl Work) {
     debug_assert!(channels >= LEAST);
     // SAFETY: the caller's promises; a level includes those below it.
     unsafe {
-        match isa {
+        match isa.vectors() {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 if channels >= F32x16::LANES => avx512(work),
             #[cfg(target_arch = "x86_64")]
