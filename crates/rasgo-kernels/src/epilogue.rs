@@ -1,7 +1,7 @@
 //! What becomes of sums before they are stored: of products and convolutions, on their way out of the registers.
 
-use crate::Float;
 use crate::simd::Vector;
+use crate::{Bf16, Float, Stored};
 
 /// A function that is applied as a result is stored. A NaN stays one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -38,33 +38,47 @@ impl Activation {
 
 /// `act(sum + bias[column] + add[row, column])`: what is stored of the sums of a product or a convolution.
 #[derive(Debug, Clone, Copy)]
-pub struct Epilogue<'a, T> {
+pub struct Epilogue<'a, S: Stored> {
     /// One value for each column, or output channel.
-    pub bias: Option<&'a [T]>,
+    pub bias: Option<&'a [S::Wide]>,
     /// A value for each element of the result, in its order: the shortcut of a residual network.
-    pub add: Option<&'a [T]>,
+    pub add: Option<&'a [S]>,
     /// What follows the additions.
     pub activation: Activation,
 }
 
-impl<'a, T: Float> Epilogue<'a, T> {
+impl<'a, S: Stored> Epilogue<'a, S> {
     /// The sums as they are.
-    pub const NONE: Epilogue<'static, T> = Epilogue { bias: None, add: None, activation: Activation::None };
+    pub const NONE: Epilogue<'static, S> = Epilogue { bias: None, add: None, activation: Activation::None };
 
     /// Only a bias, if there is one.
-    pub fn bias(bias: Option<&'a [T]>) -> Self {
+    pub fn bias(bias: Option<&'a [S::Wide]>) -> Self {
         Epilogue { bias, ..Epilogue::NONE }
     }
 
-    /// Whether the sums stay as they are.
-    pub(crate) fn is_none(&self) -> bool {
-        self.bias.is_none() && self.add.is_none() && self.activation == Activation::None
+    /// The same, if results are stored as bfloat16.
+    pub(crate) fn as_bf16(&self) -> Epilogue<'a, Bf16> {
+        let Epilogue { bias, add, activation } = *self;
+        Epilogue { bias: bias.and_then(S::Wide::as_f32), add: add.and_then(S::as_bf16), activation }
+    }
+
+    /// The same, if results are stored as they are computed.
+    pub(crate) fn as_wide(&self) -> Epilogue<'a, S::Wide> {
+        let Epilogue { bias, add, activation } = *self;
+        Epilogue { bias, add: add.and_then(S::as_wide), activation }
     }
 
     /// Panics unless it has a value for each column and each element.
     pub(crate) fn check(&self, columns: usize, elements: usize) {
         assert!(self.bias.is_none_or(|bias| bias.len() == columns), "the bias has a value for each column");
         assert!(self.add.is_none_or(|add| add.len() == elements), "as many values are added as there are");
+    }
+}
+
+impl<'a, T: Float> Epilogue<'a, T> {
+    /// Whether the sums stay as they are.
+    pub(crate) fn is_none(&self) -> bool {
+        self.bias.is_none() && self.add.is_none() && self.activation == Activation::None
     }
 
     /// The value of element `i` of a result of so many columns.

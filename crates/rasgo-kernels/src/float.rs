@@ -3,6 +3,7 @@
 use std::fmt::{Debug, Display};
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
+use crate::Stored;
 use crate::transcendental as fast;
 
 /// `f32` (fast) or `f64` (for checking gradients).
@@ -11,7 +12,8 @@ use crate::transcendental as fast;
 /// platform's own would make weights depend on the machine's C library. For `f32`, `exp`, `exp_m1`, `tanh` and
 /// `normal_cdf` are polynomials of our own, which vectorise; their errors are a few units of the last place.
 pub trait Float:
-    Copy
+    Stored<Wide = Self>
+    + Copy
     + Default
     + Debug
     + Display

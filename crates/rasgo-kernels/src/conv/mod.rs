@@ -9,6 +9,7 @@ mod bias;
 mod depthwise;
 mod direct;
 mod grad_weight;
+mod half;
 mod matrix_forward;
 mod matrix_grad_input;
 mod problem;
@@ -21,7 +22,7 @@ pub use bias::grad_bias;
 pub use problem::ConvProblem;
 
 use crate::gemm::PackedWeight;
-use crate::{Epilogue, Float, Isa};
+use crate::{Epilogue, Float, Isa, Stored};
 
 /// One way to compute a pass.
 struct Implementation<F> {
@@ -95,48 +96,76 @@ pub fn pack_weight(p: &ConvProblem, weight: &[f32]) -> Option<PackedWeight> {
 /// the epilogue, of which output channels are the columns.
 ///
 /// `packed` is what [`pack_weight`] made of the same weights, or `None`; it saves time, not more.
-pub fn forward<T: Float>(
+pub fn forward<S: Stored>(
     p: &ConvProblem,
-    src: &[T],
-    weight: &[T],
+    src: &[S],
+    weight: &[S::Wide],
     packed: Option<&PackedWeight>,
-    epilogue: Epilogue<'_, T>,
-    dst: &mut [T],
+    epilogue: Epilogue<'_, S>,
+    dst: &mut [S],
 ) {
     check(p, src.len(), weight.len(), dst.len());
     epilogue.check(p.oc, dst.len());
-    let (Some(src), Some(weight_f32)) = (T::as_f32(src), T::as_f32(weight)) else {
+    let (isa, weight_f32) = (Isa::current(), S::Wide::as_f32(weight));
+    if let (Some(src), Some(weight)) = (S::as_bf16(src), weight_f32) {
+        let dst = S::as_bf16_mut(dst).expect("one type for all");
+        return half::forward(p, src, weight, epilogue.as_bf16(), dst, isa);
+    }
+    let (src, dst) = wide(src, dst);
+    let epilogue = epilogue.as_wide();
+    let (Some(src_f32), Some(weight_f32)) = (S::Wide::as_f32(src), weight_f32) else {
         return reference::forward(p, src, weight, epilogue, dst);
     };
-    let (epilogue, dst) = (epilogue.as_f32(), T::as_f32_mut(dst).expect("one type for all"));
-    let isa = Isa::current();
-    (choose(&FORWARD, p, isa).run)(p, src, weight_f32, packed, epilogue, dst, isa);
+    let (epilogue, dst) = (epilogue.as_f32(), S::Wide::as_f32_mut(dst).expect("one type for all"));
+    (choose(&FORWARD, p, isa).run)(p, src_f32, weight_f32, packed, epilogue, dst, isa);
 }
 
 /// The gradient to the input, given that to the output: `dx[n, i, ic] = sum over o, k, oc of dy[n, o, oc] *
 /// weight[oc, ic, k]` where `o * stride + k * dilation - padding = i`, plus `bias[ic]`, where there is one: then it is
 /// the forward of the transposed convolution.
-pub fn grad_input<T: Float>(p: &ConvProblem, dy: &[T], weight: &[T], bias: Option<&[T]>, dx: &mut [T]) {
+pub fn grad_input<S: Stored>(
+    p: &ConvProblem,
+    dy: &[S],
+    weight: &[S::Wide],
+    bias: Option<&[S::Wide]>,
+    dx: &mut [S],
+) {
     check(p, dx.len(), weight.len(), dy.len());
     assert!(bias.is_none_or(|bias| bias.len() == p.ic), "the bias has ic elements");
-    let (Some(dy), Some(weight_f32)) = (T::as_f32(dy), T::as_f32(weight)) else {
+    let (isa, weight_f32) = (Isa::current(), S::Wide::as_f32(weight));
+    let bias_f32 = bias.and_then(S::Wide::as_f32);
+    if let (Some(dy), Some(weight)) = (S::as_bf16(dy), weight_f32) {
+        let dx = S::as_bf16_mut(dx).expect("one type for all");
+        return half::grad_input(p, dy, weight, bias_f32, dx, isa);
+    }
+    let (dy, dx) = wide(dy, dx);
+    let (Some(dy_f32), Some(weight_f32)) = (S::Wide::as_f32(dy), weight_f32) else {
         return reference::grad_input(p, dy, weight, bias, dx);
     };
-    let isa = Isa::current();
-    let (bias, dx) = (bias.and_then(T::as_f32), T::as_f32_mut(dx).expect("one type for all"));
-    (choose(&GRAD_INPUT, p, isa).run)(p, dy, weight_f32, bias, dx, isa);
+    let dx = S::Wide::as_f32_mut(dx).expect("one type for all");
+    (choose(&GRAD_INPUT, p, isa).run)(p, dy_f32, weight_f32, bias_f32, dx, isa);
 }
 
 /// The gradient to the weight, in PyTorch's order: `dw[oc, ic, k] = sum over n, o of src[n, o * stride + k *
 /// dilation - padding, ic] * dy[n, o, oc]`.
-pub fn grad_weight<T: Float>(p: &ConvProblem, src: &[T], dy: &[T], dw: &mut [T]) {
+pub fn grad_weight<S: Stored>(p: &ConvProblem, src: &[S], dy: &[S], dw: &mut [S::Wide]) {
     check(p, src.len(), dw.len(), dy.len());
-    let (Some(src_f32), Some(dy_f32)) = (T::as_f32(src), T::as_f32(dy)) else {
+    let isa = Isa::current();
+    if let (Some(src), Some(dy)) = (S::as_bf16(src), S::as_bf16(dy)) {
+        let dw = S::Wide::as_f32_mut(dw).expect("sums of bfloat16 are f32");
+        return half::grad_weight(p, src, dy, dw, isa);
+    }
+    let [src, dy] = [src, dy].map(|map| S::as_wide(map).expect("it is not bfloat16"));
+    let (Some(src_f32), Some(dy_f32)) = (S::Wide::as_f32(src), S::Wide::as_f32(dy)) else {
         return reference::grad_weight(p, src, dy, dw);
     };
-    let isa = Isa::current();
-    let dw = T::as_f32_mut(dw).expect("one type for all");
+    let dw = S::Wide::as_f32_mut(dw).expect("one type for all");
     (choose(&GRAD_WEIGHT, p, isa).run)(p, src_f32, dy_f32, dw, isa);
+}
+
+/// Both maps as what they are computed in, which they are.
+fn wide<'a, S: Stored>(src: &'a [S], dst: &'a mut [S]) -> (&'a [S::Wide], &'a mut [S::Wide]) {
+    (S::as_wide(src).expect("it is not bfloat16"), S::as_wide_mut(dst).expect("it is not bfloat16"))
 }
 
 fn check(p: &ConvProblem, src: usize, weight: usize, dst: usize) {

@@ -162,6 +162,15 @@ impl Vector for F32x8 {
         }
     }
     #[inline(always)]
+    unsafe fn load_pairs(from: *const u32) -> [Self; 2] {
+        // SAFETY: as above.
+        unsafe {
+            let pairs = _mm256_loadu_si256(from.cast());
+            let odd = _mm256_and_si256(pairs, _mm256_set1_epi32(-0x1_0000));
+            [Self(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(pairs))), Self(_mm256_castsi256_ps(odd))]
+        }
+    }
+    #[inline(always)]
     fn prefetch(at: *const f32) {
         // SAFETY: as above; a prefetch may point anywhere.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }

@@ -148,6 +148,15 @@ impl Vector for F32x16 {
         }
     }
     #[inline(always)]
+    unsafe fn load_pairs(from: *const u32) -> [Self; 2] {
+        // SAFETY: as above.
+        unsafe {
+            let pairs = _mm512_loadu_si512(from.cast());
+            let odd = _mm512_and_si512(pairs, _mm512_set1_epi32(-0x1_0000));
+            [Self(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs))), Self(_mm512_castsi512_ps(odd))]
+        }
+    }
+    #[inline(always)]
     fn prefetch(at: *const f32) {
         // SAFETY: as above; a prefetch may point anywhere.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }

@@ -9,6 +9,8 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 pub(crate) mod portable;
 
+use crate::Bf16;
+
 /// The lanes of the widest vector.
 pub(crate) const MOST_LANES: usize = 16;
 
@@ -98,6 +100,22 @@ pub(crate) trait Vector: Copy {
     /// # Safety
     /// So many bytes are readable.
     unsafe fn bytes_equal(from: *const u8, n: usize, code: u8) -> Self::Mask;
+
+    /// Of [`LANES`](Vector::LANES) pairs of bfloat16 the even ones and the odd ones, widened.
+    ///
+    /// # Safety
+    /// So many words are readable.
+    unsafe fn load_pairs(from: *const u32) -> [Self; 2];
+
+    /// Two bfloat16, each in all lanes.
+    ///
+    /// # Safety
+    /// Both are readable.
+    #[inline(always)]
+    unsafe fn splat_pair(from: *const Bf16) -> [Self; 2] {
+        // SAFETY: the caller's promise.
+        unsafe { [Self::splat((*from).to_f32()), Self::splat((*from.wrapping_add(1)).to_f32())] }
+    }
 
     /// Asks for the line of that address, which may be any.
     fn prefetch(at: *const f32);

@@ -107,5 +107,14 @@ impl Vector for F32x4 {
         std::array::from_fn(|i| i < n && unsafe { *from.add(i) } == code)
     }
     #[inline(always)]
+    unsafe fn load_pairs(from: *const u32) -> [Self; 2] {
+        // SAFETY: the caller promises the words.
+        let pairs: [u32; 4] = std::array::from_fn(|i| unsafe { *from.add(i) });
+        [
+            Self(pairs.map(|pair| f32::from_bits(pair << 16))),
+            Self(pairs.map(|pair| f32::from_bits(pair & !0xffff))),
+        ]
+    }
+    #[inline(always)]
     fn prefetch(_at: *const f32) {}
 }

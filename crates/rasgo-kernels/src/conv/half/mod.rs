@@ -1,0 +1,129 @@
+//! Convolution of maps of bfloat16: forward and both gradients, as products of matrices.
+//!
+//! The left side of forward is the pixels, a row of all taps and channels each; that of the gradient to the input the
+//! pixels of `dy`, phase by phase of the stride ([`left`]). The gradient to the weight sums over pixels ([`weight`]).
+//! What one channel a group has no use for products: depthwise convolutions are computed as those of `f32` between two
+//! conversions, some images at a time ([`around`]).
+//!
+//! Linear layers come here too, as convolutions of single pixels.
+
+mod around;
+mod left;
+mod lines;
+mod product;
+mod taps;
+mod weight;
+
+use std::borrow::Cow;
+
+use super::ConvProblem;
+use crate::matrix::pack::Panels;
+use crate::threads::parallel_chunks;
+use crate::{Bf16, Epilogue, Isa};
+use left::Left;
+use product::Target;
+use taps::Taps;
+
+/// Words of a right side that are packed at a time, at most: of the largest linear layers not all.
+const PACKED: usize = 1 << 21;
+
+/// Whether products are worth it.
+fn suits(p: &ConvProblem) -> bool {
+    p.group_ic() > 1 || p.groups == 1
+}
+
+pub(super) fn forward(
+    p: &ConvProblem,
+    src: &[Bf16],
+    weight: &[f32],
+    epilogue: Epilogue<'_, Bf16>,
+    dst: &mut [Bf16],
+    isa: Isa,
+) {
+    if !suits(p) {
+        return around::forward(p, src, weight, epilogue, dst);
+    }
+    let ordered = taps_first(p, weight);
+    let (gi, go, taps) = (p.group_ic(), p.group_oc(), Taps::forward(p));
+    let distance = gi * p.taps();
+    let target = Target::whole(p.output, p.oc, dst, epilogue);
+    for group in 0..p.groups {
+        let left = Left {
+            n: p.n,
+            src,
+            size: p.input,
+            channels: p.ic,
+            group: group * gi..(group + 1) * gi,
+            taps: &taps,
+        };
+        for columns in product::parts(go, distance) {
+            let first = group * go + columns.start;
+            let filters = &ordered[first * distance..][..columns.len() * distance];
+            let panels = Panels::of_columns(isa, distance, columns.len(), filters, distance);
+            product::run(isa, &left, &panels, &target, first);
+        }
+    }
+}
+
+pub(super) fn grad_input(
+    p: &ConvProblem,
+    dy: &[Bf16],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    dx: &mut [Bf16],
+    isa: Isa,
+) {
+    if !suits(p) {
+        return around::grad_input(p, dy, weight, bias, dx);
+    }
+    let ordered = taps_first(p, weight);
+    let (gi, go) = (p.group_ic(), p.group_oc());
+    let whole = Target::whole(p.input, p.ic, dx, Epilogue::bias(bias));
+    for (phase, taps) in Taps::mirrored(p) {
+        let target = whole.every(p.stride, phase, taps.output);
+        for group in 0..p.groups {
+            let left = Left {
+                n: p.n,
+                src: dy,
+                size: p.output,
+                channels: p.oc,
+                group: group * go..(group + 1) * go,
+                taps: &taps,
+            };
+            let k = go * taps.order.len();
+            for columns in product::parts(gi, k) {
+                // Step (tap, output channel) is contiguous over the input channels.
+                let row = |step: usize| {
+                    ((group * go + step % go) * p.taps() + taps.order[step / go]) * gi + columns.start
+                };
+                let panels = Panels::of_rows(isa, k, columns.len(), &ordered, row);
+                product::run(isa, &left, &panels, &target, group * gi + columns.start);
+            }
+        }
+    }
+}
+
+pub(super) fn grad_weight(p: &ConvProblem, src: &[Bf16], dy: &[Bf16], dw: &mut [f32], isa: Isa) {
+    if !suits(p) {
+        return around::grad_weight(p, src, dy, dw);
+    }
+    weight::grad_weight(p, src, dy, dw, isa);
+}
+
+/// `[oc][ic][taps]` as `[oc][taps][ic]`.
+fn taps_first<'a>(p: &ConvProblem, weight: &'a [f32]) -> Cow<'a, [f32]> {
+    let (gi, taps) = (p.group_ic(), p.taps());
+    if taps == 1 || gi == 1 {
+        return Cow::Borrowed(weight);
+    }
+    let mut ordered = vec![0.0; weight.len()];
+    parallel_chunks(&mut ordered, gi * taps, |oc, ordered| {
+        let filter = &weight[oc * gi * taps..][..gi * taps];
+        for (tap, ordered) in ordered.chunks_exact_mut(gi).enumerate() {
+            for (to, from) in ordered.iter_mut().zip(filter[tap..].iter().step_by(taps)) {
+                *to = *from;
+            }
+        }
+    });
+    Cow::Owned(ordered)
+}

@@ -1,0 +1,215 @@
+//! Right sides in panels of pairs, and left sides transposed.
+
+use std::ops::Range;
+
+use super::{BLOCK, COLS, LANES, STEP};
+use crate::isa::isa_fn;
+use crate::simd::{Vector, simd_fn};
+use crate::threads::{SharedMut, parallel};
+use crate::{Bf16, Buffer, Isa};
+
+/// The panels of a right side of so many steps and columns: `[panel][step / 32][1 or 2 blocks]`.
+#[derive(Debug)]
+pub(crate) struct Panels {
+    words: Buffer,
+    steps: usize,
+    columns: usize,
+}
+
+/// Columns that are computed together.
+#[derive(Debug, Clone)]
+pub(crate) struct Panel {
+    pub(crate) words: *const u32,
+    pub(crate) blocks: usize,
+    pub(crate) columns: Range<usize>,
+}
+
+impl Panels {
+    /// Room for them.
+    pub(crate) fn new(k: usize, columns: usize) -> Panels {
+        let steps = k.div_ceil(STEP);
+        Panels { words: Buffer::new::<u32>(steps * columns.div_ceil(LANES) * BLOCK), steps, columns }
+    }
+
+    /// Whole steps of each panel.
+    pub(crate) fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// All columns.
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.columns.div_ceil(COLS)
+    }
+
+    /// The columns of a panel, and its blocks.
+    fn columns_of(&self, panel: usize) -> (Range<usize>, usize) {
+        let columns = panel * COLS..self.columns.min((panel + 1) * COLS);
+        let blocks = columns.len().div_ceil(LANES);
+        (columns, blocks)
+    }
+
+    pub(crate) fn panel(&self, panel: usize) -> Panel {
+        let (columns, blocks) = self.columns_of(panel);
+        let words = self.words.as_slice::<u32>()[columns.start * self.steps * STEP / 2..].as_ptr();
+        Panel { words, blocks, columns }
+    }
+
+    /// All words, for who fills them, and where the block of a step is; blocks are numbered through.
+    pub(crate) fn shared(&mut self) -> (impl Fn(usize, usize) -> usize + Sync + use<>, SharedMut<'_, u32>) {
+        let (steps, columns) = (self.steps, self.columns);
+        let at = move |step: usize, block: usize| {
+            let whole = block / 2 * COLS;
+            let blocks = COLS.min(columns - whole).div_ceil(LANES);
+            (whole / LANES * steps + step * blocks + block % 2) * BLOCK
+        };
+        (at, SharedMut::new(self.words.as_mut_slice::<u32>()))
+    }
+
+    /// Panels of `f32` whose columns are contiguous: column `j` is `columns[j * distance..][..k]`.
+    pub(crate) fn of_columns(isa: Isa, k: usize, columns: usize, src: &[f32], distance: usize) -> Panels {
+        Panels::new(k, columns).fill(|step, block, words| {
+            let (first, from) = (block * LANES, step * STEP);
+            let count = LANES.min(columns - first);
+            let len = STEP.min(k - from);
+            let src = &src[first * distance + from..(first + count - 1) * distance + from + len];
+            // SAFETY: so many columns, and of each so many steps; a block of words.
+            unsafe { columns_block(isa, src.as_ptr(), distance, count, len, words) };
+        })
+    }
+
+    /// Panels of `f32` whose steps are contiguous: step `i` is `src[row(i)..][..columns]`.
+    pub(crate) fn of_rows(
+        isa: Isa,
+        k: usize,
+        columns: usize,
+        src: &[f32],
+        row: impl Fn(usize) -> usize + Sync,
+    ) -> Panels {
+        Panels::new(k, columns).fill(|step, block, words| {
+            let first = block * LANES;
+            let count = LANES.min(columns - first);
+            words.fill(0);
+            let none = [0.0; LANES];
+            for (pair, words) in words.chunks_exact_mut(LANES).enumerate() {
+                let at =
+                    |step: usize| if step < k { &src[row(step) + first..][..count] } else { &none[..count] };
+                let even = step * STEP + 2 * pair;
+                pair_floats(isa, at(even), at(even + 1), words);
+            }
+        })
+    }
+
+    /// Fills every block, in parallel: `fill` is given a step, a block and its words.
+    fn fill(mut self, fill: impl Fn(usize, usize, &mut [u32]) + Sync) -> Panels {
+        /// Steps that a task fills of a block, at most.
+        const STEPS: usize = 64;
+        let (steps, parts, blocks) = (self.steps, self.steps.div_ceil(STEPS), self.columns.div_ceil(LANES));
+        let (at, words) = self.shared();
+        parallel(parts * blocks, |task| {
+            let (block, part) = (task / parts, task % parts);
+            for step in part * STEPS..steps.min((part + 1) * STEPS) {
+                // SAFETY: every block is filled once.
+                fill(step, block, unsafe { words.slice(at(step, block), BLOCK) });
+            }
+        });
+        self
+    }
+}
+
+simd_fn! {
+    /// A block from `count` columns of `len` values each: rounded, filled up with zeros, transposed by pairs.
+    ///
+    /// # Safety
+    /// The columns are readable, a block is writable.
+    unsafe fn columns_block<V>(
+        src: *const f32, distance: usize, count: usize, len: usize, words: &mut [u32],
+    ) {
+        let mut pairs = [Bf16::default(); LANES * STEP];
+        for (column, pairs) in pairs.chunks_exact_mut(STEP).enumerate().take(count) {
+            // SAFETY: the caller promises the columns.
+            let values = unsafe { std::slice::from_raw_parts(src.wrapping_add(column * distance), len) };
+            if len == STEP {
+                for i in 0..STEP {
+                    pairs[i] = Bf16::from_f32(values[i]);
+                }
+            } else {
+                for i in 0..len {
+                    pairs[i] = Bf16::from_f32(values[i]);
+                }
+            }
+        }
+        // SAFETY: both have `LANES` times `LANES` words.
+        unsafe { transpose::<V>(pairs.as_ptr().cast(), words.as_mut_ptr(), LANES) };
+    }
+}
+
+/// `dst[j * distance + i] = src[i * LANES + j]` for a square of words, which vectors of `f32` only move.
+///
+/// # Safety
+/// The words are readable and writable.
+#[inline(always)]
+unsafe fn transpose<V: Vector>(src: *const f32, dst: *mut u32, distance: usize) {
+    for i in (0..LANES).step_by(V::LANES) {
+        for j in (0..LANES).step_by(V::LANES) {
+            let mut rows = [V::zero(); crate::simd::MOST_LANES];
+            for r in 0..V::LANES {
+                // SAFETY: the caller's promise.
+                rows[r] = unsafe { V::load(src.wrapping_add((i + r) * LANES + j)) };
+            }
+            let rows = V::transpose(rows);
+            for r in 0..V::LANES {
+                // SAFETY: the caller's promise.
+                unsafe { rows[r].store(dst.wrapping_add((j + r) * distance + i).cast()) };
+            }
+        }
+    }
+}
+
+simd_fn! {
+    /// Transposes a block of pairs: row `j` of `dst`, `distance` words after the one before, is column `j` of `src`.
+    ///
+    /// # Safety
+    /// A block is readable, sixteen rows of sixteen words are writable.
+    pub(crate) unsafe fn transpose_block<V>(src: &[u32; BLOCK], dst: *mut u32, distance: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { transpose::<V>(src.as_ptr().cast(), dst, distance) };
+    }
+}
+
+isa_fn! {
+    /// The pairs of two steps, rounded: as many as there are.
+    fn pair_floats(even: &[f32], odd: &[f32], words: &mut [u32]) {
+        if let (Ok(even), Ok(odd)) = (<&[f32; LANES]>::try_from(even), <&[f32; LANES]>::try_from(odd)) {
+            for i in 0..LANES {
+                words[i] = pair(Bf16::from_f32(even[i]), Bf16::from_f32(odd[i]));
+            }
+            return;
+        }
+        for ((word, even), odd) in words.iter_mut().zip(even).zip(odd) {
+            *word = pair(Bf16::from_f32(*even), Bf16::from_f32(*odd));
+        }
+    }
+}
+
+isa_fn! {
+    /// A block from rows that are steps, from a column on; rows are whole blocks.
+    pub(crate) fn pair_rows(rows: &[Bf16], row: usize, column: usize, words: &mut [u32]) {
+        for (words, rows) in words.chunks_exact_mut(LANES).zip(rows.chunks_exact(2 * row)) {
+            let (even, odd) = rows.split_at(row);
+            let (even, odd) = (&even[column..][..LANES], &odd[column..][..LANES]);
+            for i in 0..LANES {
+                words[i] = pair(even[i], odd[i]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn pair(even: Bf16, odd: Bf16) -> u32 {
+    u32::from(even.to_bits()) | u32::from(odd.to_bits()) << 16
+}
