@@ -1,7 +1,7 @@
 //! Products in hardware tiles (AMX): sixteen rows of 64 bytes, two by two.
 //!
-//! The compiler knows neither the tiles nor that they need a configuration, so each call is one block of assembly, from
-//! the configuration to the release.
+//! A [`Session`] configures the tiles of its thread as sixteen rows each; a call with fewer does so for itself and then
+//! back, which takes longer than the products of two steps. The compiler knows no tiles, so nothing else touches them.
 
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count};
@@ -46,22 +46,71 @@ fn is_granted() -> bool {
     false
 }
 
-/// What the assembly reads: the shapes of the eight tiles, as the processor wants them, and the numbers of a call.
-///
-/// Tiles 0 to 3 are sums, 4 and 5 hold `a`, 6 and 7 `b`.
+/// The shapes of the eight tiles, as the processor wants them: 0 to 3 are sums, 4 and 5 hold `a`, 6 and 7 `b`.
 #[repr(C, align(64))]
-struct Call {
+struct Configuration {
     palette: u8,
     start: u8,
     reserved: [u8; 14],
     bytes: [u16; 16],
     rows: [u8; 16],
+}
+
+impl Configuration {
+    const WHOLE: Configuration = Configuration::of(2 * LANES);
+
+    /// For a tile of so many rows.
+    const fn of(rows: usize) -> Configuration {
+        let upper = if rows < LANES { rows as u8 } else { LANES as u8 };
+        let lower = if rows <= LANES { 1 } else { (rows - LANES) as u8 };
+        Configuration {
+            palette: 1,
+            start: 0,
+            reserved: [0; 14],
+            bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
+            rows: [upper, upper, lower, lower, upper, lower, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
+        }
+    }
+
+    /// # Safety
+    /// The tiles are usable.
+    unsafe fn load(&self) {
+        // SAFETY: the caller's promise, and the configuration is a valid one.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) self, options(nostack, readonly)) };
+    }
+}
+
+/// While it lives, the tiles of this thread are configured.
+#[derive(Debug)]
+pub(super) struct Session(());
+
+impl Session {
+    /// # Safety
+    /// The tiles are usable.
+    pub(super) unsafe fn begin() -> Session {
+        // SAFETY: the caller's promise.
+        unsafe { Configuration::WHOLE.load() };
+        Session(())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // SAFETY: they were configured, so they are usable.
+        unsafe { asm!("tilerelease", options(nostack, nomem)) };
+    }
+}
+
+/// What the assembly reads of a call.
+#[repr(C)]
+struct Call {
     steps: usize,
     /// Counted down.
     reps: usize,
     /// Bytes from the end of a product in `a` to the beginning of the next.
     skip: usize,
     dst: *mut f32,
+    /// In bytes.
     dst_row: usize,
     accumulate: usize,
 }
@@ -69,23 +118,14 @@ struct Call {
 impl Call {
     #[inline(always)]
     fn new(t: &Tile) -> Call {
-        let (upper, lower) = (t.rows.min(LANES) as u8, t.rows.saturating_sub(LANES).max(1) as u8);
-        let mut call = Call {
-            palette: 1,
-            start: 0,
-            reserved: [0; 14],
-            bytes: [0; 16],
-            rows: [0; 16],
+        Call {
             steps: t.steps,
             reps: t.reps,
             skip: (2 * t.a_rep).wrapping_sub(64 * t.steps),
             dst: t.dst,
             dst_row: 4 * t.dst_row,
             accumulate: usize::from(t.accumulate),
-        };
-        call.bytes[..8].fill(64);
-        call.rows[..8].copy_from_slice(&[upper, upper, lower, lower, upper, lower, 16, 16]);
-        call
+        }
     }
 }
 
@@ -100,17 +140,16 @@ macro_rules! tile_fn {
             // SAFETY: the caller promises what is read and written; the lower rows are touched only where they are used.
             unsafe {
                 asm!(
-                    "ldtilecfg [{call}]",
-                    "mov {to}, [{call} + 88]",
-                    "mov {row}, [{call} + 96]",
-                    "cmp qword ptr [{call} + 104], 0",
+                    "mov {to}, [{call} + 24]",
+                    "mov {row}, [{call} + 32]",
+                    "cmp qword ptr [{call} + 40], 0",
                     "je 20f",
                     $($load,)*
                     "jmp 21f",
                     "20:",
                     $($zero,)*
                     "21:",
-                    "mov {left}, [{call} + 64]",
+                    "mov {left}, [{call}]",
                     "22:",
                     $($step,)*
                     "add {a}, 64",
@@ -118,13 +157,12 @@ macro_rules! tile_fn {
                     concat!("add {b}, ", $block_bytes),
                     "dec {left}",
                     "jnz 22b",
-                    "add {a}, [{call} + 80]",
-                    "add {lower}, [{call} + 80]",
-                    "dec qword ptr [{call} + 72]",
+                    "add {a}, [{call} + 16]",
+                    "add {lower}, [{call} + 16]",
+                    "dec qword ptr [{call} + 8]",
                     "jnz 21b",
-                    "mov {to}, [{call} + 88]",
+                    "mov {to}, [{call} + 24]",
                     $($store,)*
-                    "tilerelease",
                     call = in(reg) &raw mut call,
                     a = inout(reg) t.a => _,
                     lower = inout(reg) t.a.wrapping_add(LANES * t.a_row) => _,
@@ -192,13 +230,20 @@ tile_fn!(
 /// # Safety
 /// As there.
 pub(super) unsafe fn tile(tile: &Tile) {
-    // SAFETY: the caller's promise.
+    let whole = tile.rows.is_multiple_of(LANES);
+    // SAFETY: the caller's promise; it has a session, to whose configuration the tiles return.
     unsafe {
+        if !whole {
+            Configuration::of(tile.rows).load();
+        }
         match (tile.rows > LANES, tile.blocks > 1) {
             (true, true) => two_by_two(tile),
             (true, false) => two_by_one(tile),
             (false, true) => one_by_two(tile),
             (false, false) => one_by_one(tile),
+        }
+        if !whole {
+            Configuration::WHOLE.load();
         }
     }
 }

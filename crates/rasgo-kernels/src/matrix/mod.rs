@@ -64,19 +64,44 @@ pub(crate) struct Tile {
 /// The CPU has the kernel's instruction set. There is a row, a step and a product; of `a` all steps of every row are
 /// readable, of `b` `reps * steps * blocks` blocks, and `rows` rows of `16 * blocks` elements of `dst` are writable, by no
 /// one else.
-pub(crate) type Kernel = unsafe fn(&Tile);
+type Kernel = unsafe fn(&Tile);
 
-/// The kernel of a level.
-pub(crate) fn kernel(isa: Isa) -> Kernel {
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Amx => amx::tile,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Bf16 => dot::tile,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => wide::avx512,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => wide::avx2,
-        _ => wide::portable,
+/// The kernel of a level, ready to be called on this thread.
+#[derive(Debug)]
+pub(crate) struct Session {
+    kernel: Kernel,
+    #[cfg(target_arch = "x86_64")]
+    _tiles: Option<amx::Session>,
+}
+
+impl Session {
+    pub(crate) fn begin(isa: Isa) -> Session {
+        let kernel: Kernel = match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => amx::tile,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 => dot::tile,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => wide::avx512,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => wide::avx2,
+            _ => wide::portable,
+        };
+        Session {
+            kernel,
+            // SAFETY: a level is only made by detection, which has asked for the tiles.
+            #[cfg(target_arch = "x86_64")]
+            _tiles: (isa == Isa::Amx).then(|| unsafe { amx::Session::begin() }),
+        }
+    }
+
+    /// Makes a tile.
+    ///
+    /// # Safety
+    /// As of [`Kernel`], but for the instruction set.
+    #[inline(always)]
+    pub(crate) unsafe fn tile(&self, tile: &Tile) {
+        // SAFETY: the caller's promise, and the kernel is that of a level that the CPU has.
+        unsafe { (self.kernel)(tile) }
     }
 }

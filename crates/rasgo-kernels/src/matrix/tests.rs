@@ -1,5 +1,5 @@
 use super::pack::Panels;
-use super::{COLS, ROWS, STEP, Tile, kernel};
+use super::{COLS, ROWS, STEP, Session, Tile};
 use crate::{Bf16, Isa};
 
 /// Numbers without a pattern, of which sums of products are no round numbers.
@@ -63,7 +63,7 @@ fn every_kernel_makes_every_tile() {
                     accumulate,
                 };
                 // SAFETY: `a` has the rows, the panel the steps, `dst` a whole tile.
-                unsafe { kernel(isa)(&tile) };
+                unsafe { Session::begin(isa).tile(&tile) };
                 let b = |step: usize, column: usize| {
                     f64::from(Bf16::from_f32(b[step * columns + column]).to_f32())
                 };
@@ -133,7 +133,7 @@ fn a_row_does_not_depend_on_the_others() {
                 accumulate: false,
             };
             // SAFETY: as above.
-            unsafe { kernel(isa)(&tile) };
+            unsafe { Session::begin(isa).tile(&tile) };
             dst
         };
         let whole = run(ROWS, 0);

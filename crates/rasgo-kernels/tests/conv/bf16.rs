@@ -170,4 +170,7 @@ fn every_pass_agrees_where_channels_fill_tiles() {
     // Steps of two, all whose phases have taps, and one that has.
     check(&problem([2, 64, 32, 1], [1, 14, 14], [1, 3, 3], [1, 2, 2], [0, 1, 1], [0, 1, 1], [1; 3]));
     check(&problem([2, 32, 64, 1], [1, 14, 15], [1, 1, 1], [1, 2, 2], [0; 3], [0; 3], [1; 3]));
+    // Chunks of the gradient to the weight, of which the last has few pixels.
+    check(&problem([7, 64, 9, 1], [1, 41, 40], [1, 3, 3], [1, 2, 2], [0, 1, 1], [0, 1, 1], [1; 3]));
+    check(&problem([9, 3, 64, 1], [1, 52, 51], [1, 7, 7], [1, 2, 2], [0, 3, 3], [0, 3, 3], [1; 3]));
 }

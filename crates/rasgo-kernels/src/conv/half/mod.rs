@@ -14,12 +14,11 @@ mod product;
 mod taps;
 mod weight;
 
-use std::borrow::Cow;
-
 use super::ConvProblem;
+use crate::isa::isa_fn;
 use crate::matrix::pack::Panels;
 use crate::threads::parallel_chunks;
-use crate::{Bf16, Epilogue, Isa};
+use crate::{Bf16, Buffer, Epilogue, Isa};
 use left::Left;
 use product::Target;
 use taps::Taps;
@@ -43,7 +42,8 @@ pub(super) fn forward(
     if !suits(p) {
         return around::forward(p, src, weight, epilogue, dst);
     }
-    let ordered = taps_first(p, weight);
+    let ordered = Ordered::new(p, weight, isa);
+    let ordered = ordered.values();
     let (gi, go, taps) = (p.group_ic(), p.group_oc(), Taps::forward(p));
     let distance = gi * p.taps();
     let target = Target::whole(p.output, p.oc, dst, epilogue);
@@ -76,7 +76,8 @@ pub(super) fn grad_input(
     if !suits(p) {
         return around::grad_input(p, dy, weight, bias, dx);
     }
-    let ordered = taps_first(p, weight);
+    let ordered = Ordered::new(p, weight, isa);
+    let ordered = ordered.values();
     let (gi, go) = (p.group_ic(), p.group_oc());
     let whole = Target::whole(p.input, p.ic, dx, Epilogue::bias(bias));
     for (phase, taps) in Taps::mirrored(p) {
@@ -96,7 +97,7 @@ pub(super) fn grad_input(
                 let row = |step: usize| {
                     ((group * go + step % go) * p.taps() + taps.order[step / go]) * gi + columns.start
                 };
-                let panels = Panels::of_rows(isa, k, columns.len(), &ordered, row);
+                let panels = Panels::of_rows(isa, k, columns.len(), ordered, row);
                 product::run(isa, &left, &panels, &target, group * gi + columns.start);
             }
         }
@@ -110,20 +111,50 @@ pub(super) fn grad_weight(p: &ConvProblem, src: &[Bf16], dy: &[Bf16], dw: &mut [
     weight::grad_weight(p, src, dy, dw, isa);
 }
 
-/// `[oc][ic][taps]` as `[oc][taps][ic]`.
-fn taps_first<'a>(p: &ConvProblem, weight: &'a [f32]) -> Cow<'a, [f32]> {
-    let (gi, taps) = (p.group_ic(), p.taps());
-    if taps == 1 || gi == 1 {
-        return Cow::Borrowed(weight);
+/// Filters with the taps before the channels: `[oc][taps][ic]`.
+enum Ordered<'a> {
+    AsGiven(&'a [f32]),
+    Copied(Buffer),
+}
+
+impl Ordered<'_> {
+    /// Of `[oc][ic][taps]`.
+    fn new<'a>(p: &ConvProblem, weight: &'a [f32], isa: Isa) -> Ordered<'a> {
+        let (gi, taps) = (p.group_ic(), p.taps());
+        if taps == 1 || gi == 1 {
+            return Ordered::AsGiven(weight);
+        }
+        let mut copy = Buffer::new::<f32>(weight.len());
+        parallel_chunks(&mut copy.as_mut_slice::<f32>()[..weight.len()], gi * taps, |oc, ordered| {
+            order(isa, &weight[oc * gi * taps..][..gi * taps], taps, ordered);
+        });
+        Ordered::Copied(copy)
     }
-    let mut ordered = vec![0.0; weight.len()];
-    parallel_chunks(&mut ordered, gi * taps, |oc, ordered| {
-        let filter = &weight[oc * gi * taps..][..gi * taps];
-        for (tap, ordered) in ordered.chunks_exact_mut(gi).enumerate() {
+
+    fn values(&self) -> &[f32] {
+        match self {
+            Ordered::AsGiven(values) => values,
+            Ordered::Copied(copy) => copy.as_slice::<f32>(),
+        }
+    }
+}
+
+isa_fn! {
+    fn order(filter: &[f32], taps: usize, ordered: &mut [f32]) {
+        let channels = filter.len() / taps;
+        if taps == 9 {
+            for tap in 0..9 {
+                let (from, to) = (&filter.as_chunks::<9>().0[..channels], &mut ordered[tap * channels..][..channels]);
+                for i in 0..channels {
+                    to[i] = from[i][tap];
+                }
+            }
+            return;
+        }
+        for (tap, ordered) in ordered.chunks_exact_mut(channels).enumerate() {
             for (to, from) in ordered.iter_mut().zip(filter[tap..].iter().step_by(taps)) {
                 *to = *from;
             }
         }
-    });
-    Cow::Owned(ordered)
+    }
 }

@@ -5,10 +5,10 @@ use std::ops::Range;
 use super::PACKED;
 use super::left::Left;
 use super::lines::Lines;
-use crate::isa::isa_fn;
 use crate::matrix::pack::{Panel, Panels};
-use crate::matrix::{COLS, Kernel, ROWS, STEP, Tile, kernel};
+use crate::matrix::{COLS, ROWS, STEP, Session, Tile};
 use crate::pool::windows::{coordinates, pixel};
+use crate::simd::simd_fn;
 use crate::threads::{Scratch, SharedMut, parallel_scratch};
 use crate::{Activation, Bf16, Epilogue, Isa};
 
@@ -128,7 +128,6 @@ pub(super) fn run(isa: Isa, left: &Left<'_>, panels: &Panels, target: &Target<'_
 /// What all tasks of a product share.
 pub(super) struct Work<'a> {
     isa: Isa,
-    kernel: Kernel,
     panels: &'a Panels,
     pub(super) target: &'a Target<'a>,
     first: usize,
@@ -136,7 +135,7 @@ pub(super) struct Work<'a> {
 
 impl<'a> Work<'a> {
     fn new(isa: Isa, panels: &'a Panels, target: &'a Target<'_>, first: usize) -> Work<'a> {
-        Work { isa, kernel: kernel(isa), panels, target, first }
+        Work { isa, panels, target, first }
     }
 
     /// Bytes that [`multiply`](Work::multiply) takes of a task's scratch.
@@ -159,13 +158,14 @@ impl<'a> Work<'a> {
         mut scratch: Scratch<'_>,
     ) {
         let sums = scratch.take::<f32>(ROWS * COLS);
+        let session = Session::begin(self.isa);
         let words = panels.len() * COLS * self.panels.steps() * STEP / 2;
         if words <= NEAR {
             // The panels stay near: each tile reads its rows once.
             for rows in tiles {
                 for panel in panels.clone() {
                     // SAFETY: the caller's promise.
-                    unsafe { self.tile(&rows, &self.panels.panel(panel), sums) };
+                    unsafe { self.tile(&session, &rows, &self.panels.panel(panel), sums) };
                 }
             }
             return;
@@ -174,14 +174,14 @@ impl<'a> Work<'a> {
             let panel = self.panels.panel(panel);
             for rows in tiles.clone() {
                 // SAFETY: the caller's promise.
-                unsafe { self.tile(&rows, &panel, sums) };
+                unsafe { self.tile(&session, &rows, &panel, sums) };
             }
         }
     }
 
     /// # Safety
     /// As of [`multiply`](Work::multiply).
-    unsafe fn tile(&self, rows: &Rows, panel: &Panel, sums: &mut [f32]) {
+    unsafe fn tile(&self, session: &Session, rows: &Rows, panel: &Panel, sums: &mut [f32]) {
         let (target, columns) = (self.target, panel.columns.len());
         if self.panels.steps() == 0 {
             sums.fill(0.0);
@@ -200,48 +200,85 @@ impl<'a> Work<'a> {
                 accumulate: false,
             };
             // SAFETY: the caller promises the rows; the sums have room for a whole tile.
-            unsafe { (self.kernel)(&tile) };
+            unsafe { session.tile(&tile) };
         }
         let column = self.first + panel.columns.start;
-        let bias = target.epilogue.bias.map(|bias| &bias[column..column + columns]);
-        for (sums, &place) in sums.chunks_exact(COLS).zip(&rows.places[..rows.count]) {
+        let finish = Finish {
+            sums,
+            places: &rows.places[..rows.count],
+            column,
+            columns,
+            bias: target.epilogue.bias.map(|bias| &bias[column..column + columns]),
+            add: target.epilogue.add,
+            activation: target.epilogue.activation,
+        };
+        // SAFETY: the caller promises that nobody else writes these columns of the rows' places.
+        unsafe { finish_tile(self.isa, &finish, &target.dst) };
+    }
+}
+
+/// What is stored of a tile.
+struct Finish<'a> {
+    sums: &'a [f32],
+    places: &'a [usize],
+    column: usize,
+    columns: usize,
+    bias: Option<&'a [f32]>,
+    add: Option<&'a [Bf16]>,
+    activation: Activation,
+}
+
+simd_fn! {
+    /// The epilogue of a tile.
+    ///
+    /// # Safety
+    /// Nobody else writes these columns of the rows' places.
+    unsafe fn finish_tile<V>(tile: &Finish<'_>, dst: &SharedMut<'_, Bf16>) {
+        for (sums, &place) in tile.sums.chunks_exact(COLS).zip(tile.places) {
             if place == usize::MAX {
                 continue;
             }
-            let place = place + column;
-            let add = target.epilogue.add.map(|add| &add[place..place + columns]);
-            // SAFETY: the caller promises that nobody else writes there.
-            let dst = unsafe { target.dst.slice(place, columns) };
-            finish(self.isa, &sums[..columns], bias, add, target.epilogue.activation, dst);
+            let place = place + tile.column;
+            let add = tile.add.map(|add| &add[place..place + tile.columns]);
+            // SAFETY: the caller's promise.
+            let dst = unsafe { dst.slice(place, tile.columns) };
+            // A length that is known becomes vector code without rests.
+            match <&mut [Bf16; COLS]>::try_from(&mut *dst) {
+                Ok(whole) => finish_row(&sums[..COLS], tile.bias, add, tile.activation, whole),
+                Err(_) => finish_row(&sums[..tile.columns], tile.bias, add, tile.activation, dst),
+            }
         }
     }
 }
 
-isa_fn! {
-    /// The epilogue of some columns of a row.
-    fn finish(
-        sums: &[f32], bias: Option<&[f32]>, add: Option<&[Bf16]>, activation: Activation, dst: &mut [Bf16],
-    ) {
-        let mut values = [0.0f32; COLS];
-        let values = &mut values[..sums.len()];
-        values.copy_from_slice(sums);
-        if let Some(bias) = bias {
-            for (value, bias) in values.iter_mut().zip(bias) {
-                *value += *bias;
-            }
+/// The epilogue of some columns of a row.
+#[inline(always)]
+fn finish_row(
+    sums: &[f32],
+    bias: Option<&[f32]>,
+    add: Option<&[Bf16]>,
+    activation: Activation,
+    dst: &mut [Bf16],
+) {
+    let mut values = [0.0f32; COLS];
+    let values = &mut values[..dst.len()];
+    values.copy_from_slice(&sums[..dst.len()]);
+    if let Some(bias) = bias {
+        for (value, bias) in values.iter_mut().zip(bias) {
+            *value += *bias;
         }
-        if let Some(add) = add {
-            for (value, add) in values.iter_mut().zip(add) {
-                *value += add.to_f32();
-            }
+    }
+    if let Some(add) = add {
+        for (value, add) in values.iter_mut().zip(add) {
+            *value += add.to_f32();
         }
-        if activation != Activation::None {
-            for value in values.iter_mut() {
-                *value = activation.apply(*value);
-            }
+    }
+    if activation != Activation::None {
+        for value in values.iter_mut() {
+            *value = activation.apply(*value);
         }
-        for (dst, value) in dst.iter_mut().zip(values) {
-            *dst = Bf16::from_f32(*value);
-        }
+    }
+    for (dst, value) in dst.iter_mut().zip(values) {
+        *dst = Bf16::from_f32(*value);
     }
 }

@@ -15,7 +15,7 @@ use super::left::Left;
 use super::taps::Taps;
 use crate::conv::ConvProblem;
 use crate::matrix::pack::{Panels, pair_rows, transpose_block};
-use crate::matrix::{BLOCK, LANES, ROWS, STEP, Tile, kernel};
+use crate::matrix::{BLOCK, LANES, ROWS, STEP, Session, Tile};
 use crate::pool::windows::pixel;
 use crate::threads::{Scratch, SharedMut, parallel, parallel_chunks, parallel_scratch};
 use crate::{Bf16, Buffer, Isa};
@@ -178,7 +178,6 @@ impl<'a> Sums<'a> {
         let mut left = Buffer::new::<Bf16>(go.next_multiple_of(LANES) * self.row);
         let mut right = Panels::new(self.chunk, self.columns);
         let steps = right.steps();
-        let kernel = kernel(self.isa);
         let tiles = go.div_ceil(ROWS);
         for first in (0..self.pixels()).step_by(self.chunk) {
             self.pack(first, &mut left, &mut right);
@@ -186,6 +185,7 @@ impl<'a> Sums<'a> {
             // A task's panel stays near while it goes over outputs, and those while it goes over shifts.
             parallel(right.count() * tiles, |task| {
                 let (panel, row) = (right.panel(task / tiles), task % tiles * ROWS);
+                let session = Session::begin(self.isa);
                 for tap in 0..shifts {
                     let from = row * self.row + self.margin - self.shift(tap);
                     let to = (tap * go + row) * width + panel.columns.start;
@@ -204,7 +204,7 @@ impl<'a> Sums<'a> {
                     };
                     // SAFETY: a row of the left side has its margin and all steps of the panel, and this task alone
                     // writes these rows and columns.
-                    unsafe { kernel(&tile) };
+                    unsafe { session.tile(&tile) };
                 }
             });
         }
@@ -225,7 +225,7 @@ impl<'a> Sums<'a> {
             for step in task * STEPS..steps.min((task + 1) * STEPS) {
                 // Past the chunk there are zeros: the next one begins with these pixels.
                 let from = first + step * STEP;
-                let count = STEP.min((first + self.chunk).min(self.pixels()) - from);
+                let count = STEP.min((first + self.chunk).min(self.pixels()).saturating_sub(from));
                 self.read(from, count, x, y);
                 for block in 0..blocks {
                     // SAFETY: each step of each block is written once.
