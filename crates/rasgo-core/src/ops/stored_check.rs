@@ -52,12 +52,13 @@ pub(super) fn check(maps: &[Tensor], others: &[Tensor], f: impl Fn(&[Tensor]) ->
         .map(|x| x.to_dtype(DType::Bf16).unwrap())
         .chain(others.iter().map(Tensor::clone))
         .collect();
-    no_casts(|| f(&inputs));
+    no_casts(|| f(&inputs).unwrap());
 }
 
 /// Checks that the body changes no dtype.
-pub(super) fn no_casts<R>(body: impl FnOnce() -> R) {
-    let (_, events) = observe(body);
+pub(super) fn no_casts<R>(body: impl FnOnce() -> R) -> R {
+    let (result, events) = observe(body);
     let cast = |event: &Event| matches!(event, Event::Op { name: "to_dtype", .. });
     assert!(!events.is_empty() && !events.iter().any(cast), "{events:?}");
+    result
 }
