@@ -3,6 +3,7 @@
 use std::fmt::{Debug, Display};
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
+use crate::Stored;
 use crate::transcendental as fast;
 
 /// `f32` (fast) or `f64` (for checking gradients).
@@ -25,6 +26,7 @@ pub trait Float:
     + Div<Output = Self>
     + Neg<Output = Self>
     + AddAssign
+    + Stored<Wide = Self>
     + 'static
 {
     /// 0
