@@ -1,7 +1,7 @@
 //! What the tests of kernels have in common.
 
 use crate::settings::{with_isa, with_threads};
-use crate::{Float, Isa};
+use crate::{Bf16, Float, Isa, Stored};
 
 /// `len` numbers between -2 and 2 that depend on the seed.
 pub(crate) fn numbers<T: Float>(seed: u64, len: usize) -> Vec<T> {
@@ -54,4 +54,24 @@ pub(crate) fn assert_close<T: Float>(got: &[T], want: &[f64], tolerance: f64, wh
 /// As f64.
 pub(crate) fn wide<T: Float>(values: &[T]) -> Vec<f64> {
     values.iter().map(|x| x.to_f64()).collect()
+}
+
+/// As bfloat16.
+pub(crate) fn narrowed(values: &[f32]) -> Vec<Bf16> {
+    values.iter().map(|x| Bf16::from_f32(*x)).collect()
+}
+
+/// As f32.
+pub(crate) fn widened(values: &[Bf16]) -> Vec<f32> {
+    values.iter().map(|x| x.to_f32()).collect()
+}
+
+/// What bfloat16 holds of a map, as f32.
+pub(crate) fn rounded<S: Stored<Wide = f32>>(map: &[S]) -> Vec<f32> {
+    map.iter().map(|x| Bf16::from_f32(x.wide()).to_f32()).collect()
+}
+
+/// A map before the kernel has run.
+pub(crate) fn unwritten<S: Stored>(len: usize) -> Vec<S> {
+    vec![S::narrow(S::Wide::NAN); len]
 }

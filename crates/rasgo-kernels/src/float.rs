@@ -27,6 +27,7 @@ pub trait Float:
     + Div<Output = Self>
     + Neg<Output = Self>
     + AddAssign
+    + Stored<Wide = Self>
     + 'static
 {
     /// 0

@@ -14,13 +14,13 @@ use crate::buffer::Element;
 use crate::isa::isa_fn;
 use crate::rows::{CHUNK, RowChunks, copies, fold, sum_chunks, tree};
 use crate::threads::{SharedMut, parallel_chunks};
-use crate::{Buffer, Float, Isa};
+use crate::{Buffer, Float, Isa, Stored};
 
 /// Sums side by side in a flat sum.
 const LANES: usize = 32;
 
 /// `dst[cols] = sum over rows of src[rows, cols]`.
-pub fn column_sums<T: Float + Element>(rows: usize, cols: usize, src: &[T], dst: &mut [T]) {
+pub fn column_sums<S: Stored>(rows: usize, cols: usize, src: &[S], dst: &mut [S::Wide]) {
     assert_eq!(src.len(), rows * cols, "the source has rows * cols elements");
     assert_eq!(dst.len(), cols, "the destination has cols elements");
     let isa = Isa::current();
@@ -31,20 +31,20 @@ pub fn column_sums<T: Float + Element>(rows: usize, cols: usize, src: &[T], dst:
 
 isa_fn! {
     /// The sums of the columns in `sums[..c]`; `sums` is a wide row.
-    fn sum_rows<T: Float>(c: usize, src: &[T], sums: &mut [T]) {
-        sums.fill(T::ZERO);
+    fn sum_rows<S: Stored>(c: usize, src: &[S], sums: &mut [S::Wide]) {
+        sums.fill(S::Wide::ZERO);
         let width = sums.len();
         let mut fours = src.chunks_exact(4 * width);
         for four in fours.by_ref() {
             let (ab, cd) = four.split_at(2 * width);
             let ((a, b), (c, d)) = (ab.split_at(width), cd.split_at(width));
             for ((((sum, a), b), c), d) in sums.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-                *sum += (*a + *b) + (*c + *d);
+                *sum += (a.wide() + b.wide()) + (c.wide() + d.wide());
             }
         }
         for row in fours.remainder().chunks(width) {
             for (sum, x) in sums.iter_mut().zip(row) {
-                *sum += *x;
+                *sum += x.wide();
             }
         }
         fold(c, sums);

@@ -7,15 +7,17 @@
 //! The composite keeps x, and for a pooling one byte for each window, where the separate ops keep three maps. What the
 //! activation let pass is computed again from x; after a shortcut y tells it, which what follows keeps anyway.
 
-use rasgo_kernels::{Buffer, Float, norm};
+use rasgo_kernels::{Buffer, Float, Stored, norm};
 
 use super::group_norm::RunningStatistics;
 use super::norm_grad::{Moments, composed};
 use super::pool::MaxPoolOptions;
-use super::{Activation, expect_float, float, no_second_gradient, unary};
+use super::{Activation, expect_float, expect_maps_and_channels, float, no_second_gradient, stored, unary};
 use crate::error::{Error, Result};
 use crate::meta::{DType, Meta, Shape};
-use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply_all, grad_enabled};
+use crate::op::{
+    Bf16Rule, Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply_all, grad_enabled,
+};
 use crate::reach::{self, Reach, Reaches};
 use crate::tensor::Tensor;
 
@@ -117,6 +119,14 @@ impl BatchNorm {
         self.shortcut.then_some(if self.training { 3 } else { 5 })
     }
 
+    /// The inputs that are maps.
+    fn maps(&self) -> Mask {
+        match self.shortcut_at() {
+            Some(at) => Mask::of(&[0, at]),
+            None => Mask::of(&[0]),
+        }
+    }
+
     /// Whether y is kept, to tell what the activation let pass.
     fn keeps_output(&self) -> bool {
         self.shortcut && self.options.activation != Activation::None
@@ -140,7 +150,7 @@ impl Op for BatchNorm {
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
-        let dtype = expect_float(inputs)?;
+        let dtype = expect_maps_and_channels(inputs, self.maps())?;
         let x = &inputs[0].shape;
         if x.len() < 2 || x.len() > 5 {
             return Err(Error::shape(format!("input {x}: it must be (N, C) or (N, C, …)")));
@@ -193,7 +203,7 @@ impl Op for BatchNorm {
             }
         }
         // Mean, variance, and what the mean lost by rounding.
-        outputs.extend([(); 3].map(|()| Meta::plain([c], dtype)));
+        outputs.extend([(); 3].map(|()| Meta::plain([c], dtype.wide())));
         if self.options.pool.is_some() {
             outputs.push(Meta::channels_last(outputs[0].shape.clone(), DType::U8));
         }
@@ -201,23 +211,25 @@ impl Op for BatchNorm {
     }
 
     fn layout(&self) -> LayoutRule {
-        LayoutRule::ChannelsLast(match self.shortcut_at() {
-            Some(at) => Mask::of(&[0, at]),
-            None => Mask::of(&[0]),
-        })
+        LayoutRule::ChannelsLast(self.maps())
+    }
+
+    fn bf16(&self) -> Bf16Rule {
+        Bf16Rule::Inside(self.maps())
     }
 
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
         let shape = inputs[0].meta().shape.clone();
         let (n, c, _) = shape.image();
         let activation = self.options.activation;
-        float!(inputs[0].meta().dtype, T => {
-            let (x, gamma, beta) = (inputs[0].values::<T>(), inputs[1].values::<T>(), inputs[2].values::<T>());
+        stored!(inputs[0].meta().dtype, S => {
+            type T = <S as Stored>::Wide;
+            let (x, gamma, beta) = (inputs[0].values::<S>(), inputs[1].values::<T>(), inputs[2].values::<T>());
             let rows = x.len() / c.max(1);
             let rows_per_sample = rows / n.max(1);
             let [y, mean, var, low, rest @ ..] = outputs else { unreachable!("four outputs or more") };
             let y_shape = y.meta().shape.clone();
-            let (y, mean, var, low) = (y.values::<T>(), mean.values::<T>(), var.values::<T>(), low.values::<T>());
+            let (y, mean, var, low) = (y.values::<S>(), mean.values::<T>(), var.values::<T>(), low.values::<T>());
             if self.training {
                 norm::stats(rows, rows_per_sample, c, x, mean, low, var);
             } else {
@@ -229,7 +241,7 @@ impl Op for BatchNorm {
             let (scale, shift) = (channels.scale(), channels.shift());
             match self.pool() {
                 None => {
-                    let add = self.shortcut_at().map(|at| inputs[at].values::<T>());
+                    let add = self.shortcut_at().map(|at| inputs[at].values::<S>());
                     norm::normalize(x, mean, scale, shift, add, activation, y);
                 }
                 Some(pool) => {
@@ -277,8 +289,10 @@ impl BatchNorm {
     }
 
     /// The gradients as compositions of ops, which have gradients themselves.
-    fn composed_grad(&self, mut saved: Saved, mut dy: Tensor) -> Result<Grads> {
+    fn composed_grad(&self, mut saved: Saved, dy: Tensor) -> Result<Grads> {
         let (x, gamma, beta) = (saved.input(0), saved.input(1), saved.input(2));
+        let dtype = x.dtype();
+        let (x, mut dy) = (x.to_dtype(dtype.wide())?, dy.to_dtype(dtype.wide())?);
         let c = x.shape()[1];
         let mut aligned = vec![1; x.shape().len()];
         aligned[1] = c;
@@ -302,7 +316,7 @@ impl BatchNorm {
         }
         let (dx, hat) = composed(&x, &(&dy * gamma)?, moments(), self.options.eps)?;
         let dgamma = (&dy * hat)?.sum_axes(&axes, false)?;
-        let grads = [Some(dx), Some(dgamma), Some(dy.sum_axes(&axes, false)?), None, None];
+        let grads = [Some(dx.to_dtype(dtype)?), Some(dgamma), Some(dy.sum_axes(&axes, false)?), None, None];
         Ok(grads.into_iter().take(saved_inputs(self)).collect())
     }
 }
@@ -355,7 +369,7 @@ impl Op for BatchNormGrad {
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
         let c = inputs[1].shape[1];
-        let parameter = Meta::plain([c], inputs[0].dtype);
+        let parameter = Meta::plain([c], inputs[0].dtype.wide());
         Ok(Metas::from_iter([inputs[1].clone(), parameter.clone(), parameter]))
     }
 
@@ -363,19 +377,24 @@ impl Op for BatchNormGrad {
         LayoutRule::ChannelsLast(Mask::of(&[0, 1, 7]))
     }
 
+    fn bf16(&self) -> Bf16Rule {
+        Bf16Rule::Inside(Mask::of(&[0, 1]))
+    }
+
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
         let shape = inputs[1].meta().shape.clone();
         let (n, c, _) = shape.image();
         let op = &self.0;
-        float!(inputs[0].meta().dtype, T => {
-            let (dy, x) = (inputs[0].values::<T>(), inputs[1].values::<T>());
+        stored!(inputs[0].meta().dtype, S => {
+            type T = <S as Stored>::Wide;
+            let (dy, x) = (inputs[0].values::<S>(), inputs[1].values::<S>());
             let (gamma, beta) = (inputs[2].values::<T>(), inputs[3].values::<T>());
             let [mean, var, low] = [4, 5, 6].map(|i| inputs[i].values::<T>());
             let channels = Channels::new(low, var, gamma, beta, op.options.eps);
             let (scale, shift, activation) = (channels.scale(), channels.shift(), op.options.activation);
             let g = norm::NormGrad { mean, low, rstd: channels.rstd(), scale, shift, activation };
             let [dx, dgamma, dbeta] = outputs else { unreachable!("three outputs") };
-            let (dx, dgamma, dbeta) = (dx.values::<T>(), dgamma.values::<T>(), dbeta.values::<T>());
+            let (dx, dgamma, dbeta) = (dx.values::<S>(), dgamma.values::<T>(), dbeta.values::<T>());
             let rows = x.len() / c.max(1);
             if rows == 0 {
                 // Without values there are no statistics to compute with, and the sums are 0.
@@ -529,8 +548,8 @@ impl Tensor {
         let c = self.shape().get(1).copied().unwrap_or(0);
         match given {
             Some(given) => Ok(given.clone()),
-            None if self.is_shape_only() => Ok(Tensor::shape_only([c], self.dtype())),
-            None => Tensor::full([c], missing, self.dtype()),
+            None if self.is_shape_only() => Ok(Tensor::shape_only([c], self.dtype().wide())),
+            None => Tensor::full([c], missing, self.dtype().wide()),
         }
     }
 }

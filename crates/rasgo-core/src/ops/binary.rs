@@ -1,12 +1,13 @@
 //! Elementwise arithmetic of two tensors, with broadcasting.
 
-use rasgo_kernels::elementwise::{self, Binary};
+use rasgo_kernels::Bf16;
+use rasgo_kernels::elementwise::{self, Binary, Number};
 
 use super::broadcast::{broadcast_meta, broadcast_strides, memory_sizes};
-use super::{expect_numbers, number};
+use super::{expect_numbers, expect_same, number};
 use crate::error::Result;
-use crate::meta::{DType, Meta, Shape};
-use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::meta::{DType, Element, Meta, Shape};
+use crate::op::{Bf16Rule, Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
 use crate::tensor::Tensor;
 
 #[derive(Debug)]
@@ -14,6 +15,8 @@ struct Arithmetic {
     op: Binary,
     /// Whether the shapes are equal; only then the result may take the place of `a`.
     same: bool,
+    /// Whether both are bfloat16; beside another dtype they are widened, and the other is not rounded.
+    maps: bool,
 }
 
 /// z = a op b; axes are aligned at the end, and an axis of size 1 is repeated.
@@ -26,7 +29,8 @@ pub fn binary(op: Binary, a: Tensor, b: Tensor) -> Result<Tensor> {
         return binary(op, a.to_dtype(DType::F32)?, b.to_dtype(DType::F32)?);
     }
     let same = a.shape() == b.shape();
-    apply(Arithmetic { op, same }, [a, b])
+    let maps = a.dtype() == DType::Bf16 && b.dtype() == DType::Bf16;
+    apply(Arithmetic { op, same, maps }, [a, b])
 }
 
 impl Op for Arithmetic {
@@ -43,8 +47,12 @@ impl Op for Arithmetic {
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
-        let dtype = expect_numbers(inputs)?;
+        let dtype = if self.maps { expect_same(inputs)? } else { expect_numbers(inputs)? };
         Ok(Metas::from_iter([broadcast_meta(inputs, dtype)?]))
+    }
+
+    fn bf16(&self) -> Bf16Rule {
+        if self.maps { Bf16Rule::Inside(Mask::of(&[0, 1])) } else { Bf16Rule::Around }
     }
 
     fn layout(&self) -> LayoutRule {
@@ -56,21 +64,10 @@ impl Op for Arithmetic {
     }
 
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
-        let (a, b) = (&inputs[0], &inputs[1]);
-        let meta = outputs[0].meta().clone();
-        number!(a.meta().dtype, T => {
-            let dst = outputs[0].values::<T>();
-            if a.is_donated() {
-                elementwise::binary_in_place(self.op, dst, b.values::<T>());
-            } else if a.meta().shape == b.meta().shape {
-                elementwise::binary(self.op, a.values::<T>(), b.values::<T>(), dst);
-            } else {
-                let (a_strides, b_strides) =
-                    (broadcast_strides(a.meta(), &meta), broadcast_strides(b.meta(), &meta));
-                let (a, b) = (a.values::<T>(), b.values::<T>());
-                elementwise::binary_broadcast(self.op, &memory_sizes(&meta), a, &a_strides, b, &b_strides, dst);
-            }
-        });
+        match inputs[0].meta().dtype {
+            DType::Bf16 => self.compute::<Bf16>(inputs, outputs),
+            dtype => number!(dtype, T => self.compute::<T>(inputs, outputs)),
+        }
     }
 
     fn saves(&self) -> Saves {
@@ -135,6 +132,24 @@ impl Op for Arithmetic {
     }
 }
 
+impl Arithmetic {
+    fn compute<T: Element + Number>(&self, inputs: &[Input], outputs: &mut [Output]) {
+        let (a, b) = (&inputs[0], &inputs[1]);
+        let meta = outputs[0].meta().clone();
+        let dst = outputs[0].values::<T>();
+        if a.is_donated() {
+            elementwise::binary_in_place(self.op, dst, b.values::<T>());
+        } else if a.meta().shape == b.meta().shape {
+            elementwise::binary(self.op, a.values::<T>(), b.values::<T>(), dst);
+        } else {
+            let (a_strides, b_strides) =
+                (broadcast_strides(a.meta(), &meta), broadcast_strides(b.meta(), &meta));
+            let (a, b) = (a.values::<T>(), b.values::<T>());
+            elementwise::binary_broadcast(self.op, &memory_sizes(&meta), a, &a_strides, b, &b_strides, dst);
+        }
+    }
+}
+
 /// The gradients, summed over the axes that broadcasting repeated.
 fn finish(da: Option<Result<Tensor>>, db: Option<Result<Tensor>>, a: &Shape, b: &Shape) -> Result<Grads> {
     let fit = |grad: Option<Result<Tensor>>, shape: &Shape| {
@@ -166,6 +181,7 @@ impl Tensor {
 #[cfg(test)]
 mod tests {
     use super::super::grad_check::{check, normal};
+    use super::super::stored_check::{self, rounded};
     use super::*;
     use crate::Layout;
 
@@ -179,6 +195,31 @@ mod tests {
         let divisor = normal([2, 1], 3).square().unwrap().add_scalar(1.0).unwrap();
         check(&[normal([4, 2, 3], 1), divisor.clone()], |x| &x[0] / &x[1]);
         check(&[divisor, normal([4, 2, 3], 2)], |x| x[0].clone().pow(&x[1]));
+    }
+
+    #[test]
+    fn arithmetic_of_bfloat16_is_that_of_float32_rounded() {
+        for op in [Binary::Add, Binary::Sub, Binary::Mul] {
+            // The products that a gradient of a repeated factor is the sum of are rounded each.
+            let repeated = (op != Binary::Mul).then_some(vec![1, 3, 1, 1]);
+            for shape in repeated.into_iter().chain([vec![2, 3, 4, 5]]) {
+                let maps = [rounded([2, 3, 4, 5], 1), rounded(shape, 2)];
+                stored_check::check(&maps, &[], |x| binary(op, x[0].clone(), x[1].clone()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_sum_of_bfloat16_that_nobody_else_holds_takes_the_place_of_its_first() {
+        let [a, b] = [1, 2].map(|seed| rounded([4, 300], seed).to_dtype(DType::Bf16).unwrap());
+        let wanted = (&a + &b).unwrap().to_vec::<Bf16>().unwrap();
+        let alone = a.deep_copy();
+        let place = alone.as_slice::<Bf16>().unwrap().as_ptr();
+        let sum = stored_check::no_casts(|| alone.accumulate(b).unwrap());
+        assert_eq!(
+            (sum.as_slice::<Bf16>().unwrap().as_ptr(), sum.to_vec::<Bf16>().unwrap()),
+            (place, wanted)
+        );
     }
 
     #[test]

@@ -6,10 +6,10 @@
 
 use rasgo_kernels::{Epilogue, gemm, reduce};
 
-use super::{Activation, expect_float, float, unary};
+use super::{Activation, expect_float, float, stored, unary};
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
-use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::op::{Bf16Rule, Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
 use crate::reach::{self, Reaches};
 use crate::tensor::Tensor;
 
@@ -177,7 +177,7 @@ fn rows(shape: &Shape) -> usize {
     shape[..shape.len() - 1].iter().product()
 }
 
-/// y[C] = sum of x[N, C, …] over everything but C: the gradient of a bias.
+/// y[C] = sum of x[N, C, …] over everything but C: the gradient of a bias, float32 where x is bfloat16.
 #[derive(Debug)]
 pub(super) struct ColumnSums;
 
@@ -187,18 +187,22 @@ impl Op for ColumnSums {
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
-        Ok(Metas::from_iter([Meta::plain([inputs[0].shape[1]], inputs[0].dtype)]))
+        Ok(Metas::from_iter([Meta::plain([inputs[0].shape[1]], inputs[0].dtype.wide())]))
     }
 
     fn layout(&self) -> LayoutRule {
         LayoutRule::ChannelsLast(Mask::of(&[0]))
     }
 
+    fn bf16(&self) -> Bf16Rule {
+        Bf16Rule::Inside(Mask::of(&[0]))
+    }
+
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
         let (_, c, _) = inputs[0].meta().shape.image();
-        float!(inputs[0].meta().dtype, T => {
-            let src = inputs[0].values::<T>();
-            reduce::column_sums(src.len() / c.max(1), c, src, outputs[0].values::<T>());
+        stored!(inputs[0].meta().dtype, S => {
+            let src = inputs[0].values::<S>();
+            reduce::column_sums(src.len() / c.max(1), c, src, outputs[0].values());
         });
     }
 
@@ -250,6 +254,7 @@ impl Tensor {
 #[cfg(test)]
 mod tests {
     use super::super::grad_check::{check, check_twice, normal};
+    use super::super::stored_check;
     use super::*;
     use crate::DType;
 
@@ -261,6 +266,16 @@ mod tests {
             let a = normal([4, 3], 1);
             let b = if trans_b { normal([2, 4], 2) } else { normal([4, 2], 2) };
             check(&[a, b], |x| apply(MatMul { trans_a, trans_b }, [x[0].clone(), x[1].clone()]));
+        }
+    }
+
+    #[test]
+    fn sums_of_columns_of_bfloat16_are_float32() {
+        for shape in [vec![70, 5], vec![2, 3, 4, 5]] {
+            let x = normal(shape, 1).to_dtype(DType::Bf16).unwrap();
+            let sum = stored_check::no_casts(|| apply(ColumnSums, [x.clone()]).unwrap());
+            let wanted = apply(ColumnSums, [x.to_dtype(DType::F32).unwrap()]).unwrap();
+            assert_eq!(sum.to_vec::<f32>().unwrap(), wanted.to_vec::<f32>().unwrap());
         }
     }
 

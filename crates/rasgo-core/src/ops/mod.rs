@@ -38,6 +38,8 @@ mod with_number;
 
 #[cfg(test)]
 mod grad_check;
+#[cfg(test)]
+mod stored_check;
 
 pub use rasgo_kernels::Activation;
 

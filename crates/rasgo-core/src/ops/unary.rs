@@ -5,10 +5,10 @@ use std::f64::consts::{FRAC_2_PI, PI};
 use rasgo_kernels::elementwise::{self, GradReads, Unary};
 
 use super::sided::Sided;
-use super::{Activation, expect_float, float};
+use super::{Activation, expect_maps_and_channels, stored};
 use crate::error::{Error, Result};
 use crate::meta::Meta;
-use crate::op::{Grads, Input, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::op::{Bf16Rule, Grads, Input, Mask, Metas, Op, Output, Saved, Saves, apply};
 use crate::tensor::Tensor;
 
 #[derive(Debug)]
@@ -20,7 +20,7 @@ impl Op for Map {
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
-        expect_float(inputs)?;
+        expect_maps_and_channels(inputs, Mask::of(&[0]))?;
         match self.0 {
             Unary::Celu(0.0) => {
                 Err(Error::argument("alpha 0: x / alpha is not defined").hint("give another alpha"))
@@ -32,17 +32,21 @@ impl Op for Map {
         }
     }
 
+    fn bf16(&self) -> Bf16Rule {
+        on_maps(self.0, Mask::of(&[0]))
+    }
+
     fn in_place(&self) -> Option<usize> {
         Some(0)
     }
 
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
-        float!(inputs[0].meta().dtype, T => {
-            let dst = outputs[0].values::<T>();
+        stored!(inputs[0].meta().dtype, S => {
+            let dst = outputs[0].values::<S>();
             if inputs[0].is_donated() {
                 elementwise::unary_in_place(self.0, dst);
             } else {
-                elementwise::unary(self.0, inputs[0].values::<T>(), dst);
+                elementwise::unary(self.0, inputs[0].values::<S>(), dst);
             }
         });
     }
@@ -77,18 +81,22 @@ impl Op for MapGrad {
         Ok(Metas::from_iter([inputs[0].clone()]))
     }
 
+    fn bf16(&self) -> Bf16Rule {
+        on_maps(self.0, Mask::of(&[0, 1]))
+    }
+
     fn in_place(&self) -> Option<usize> {
         Some(0)
     }
 
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
-        float!(inputs[0].meta().dtype, T => {
-            let dx = outputs[0].values::<T>();
-            let x_or_y = inputs[1].values::<T>();
+        stored!(inputs[0].meta().dtype, S => {
+            let dx = outputs[0].values::<S>();
+            let x_or_y = inputs[1].values::<S>();
             if inputs[0].is_donated() {
                 elementwise::unary_grad_in_place(self.0, x_or_y, dx);
             } else {
-                elementwise::unary_grad(self.0, x_or_y, inputs[0].values::<T>(), dx);
+                elementwise::unary_grad(self.0, x_or_y, inputs[0].values::<S>(), dx);
             }
         });
     }
@@ -105,6 +113,15 @@ impl Op for MapGrad {
         };
         let ddy = if needs.has(0) { Some(apply(MapGrad(self.0), [ddx, v])?) } else { None };
         Ok(Grads::from_iter([ddy, bend]))
+    }
+}
+
+/// All read and write bfloat16, but those whose slope is computed from the value and changes with it: of a value that
+/// is rounded it would have few digits left.
+fn on_maps(op: Unary, maps: Mask) -> Bf16Rule {
+    match op.grad_reads() {
+        GradReads::Output if bends(op) => Bf16Rule::Around,
+        _ => Bf16Rule::Inside(maps),
     }
 }
 

@@ -1,9 +1,11 @@
 //! One loop for each number of arrays; the functions are inlined into it.
 
-use crate::Isa;
+use std::marker::PhantomData;
+
 use crate::isa::isa_fn;
 use crate::rows::CHUNK;
 use crate::threads::parallel_chunks;
+use crate::{Isa, Stored};
 
 isa_fn! {
     pub(super) fn map_chunk<T: Copy, D: Copy, F: Fn(T) -> D>(src: &[T], dst: &mut [D], f: &F) {
@@ -75,6 +77,30 @@ pub(super) struct InFirst<'a, T> {
 pub(super) struct InSecond<'a, T> {
     pub(super) a: &'a [T],
     pub(super) b: &'a mut [T],
+}
+
+/// A place of maps, for functions of what they are computed in.
+pub(super) struct Maps<S, P> {
+    place: P,
+    stored: PhantomData<S>,
+}
+
+impl<S, P> Maps<S, P> {
+    pub(super) fn new(place: P) -> Self {
+        Maps { place, stored: PhantomData }
+    }
+}
+
+impl<S: Stored, P: Place<S>> Place<S::Wide> for Maps<S, P> {
+    fn apply(self, f: impl Fn(S::Wide) -> S::Wide + Sync) {
+        self.place.apply(|x: S| S::narrow(f(x.wide())));
+    }
+}
+
+impl<S: Stored, P: Place2<S>> Place2<S::Wide> for Maps<S, P> {
+    fn apply(self, f: impl Fn(S::Wide, S::Wide) -> S::Wide + Sync) {
+        self.place.apply(|a: S, b: S| S::narrow(f(a.wide(), b.wide())));
+    }
 }
 
 impl<T: Copy + Send + Sync> Place<T> for Into<'_, T> {

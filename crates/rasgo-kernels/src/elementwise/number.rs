@@ -1,7 +1,7 @@
-//! The types that arithmetic exists for: floats and 64-bit integers.
+//! The types that arithmetic exists for: floats, in memory too as bfloat16, and 64-bit integers.
 
-use crate::Float;
 use crate::buffer::Element;
+use crate::{Bf16, Float, Stored};
 
 /// Arithmetic as PyTorch does it: of integers it wraps, of floats a NaN on either side gives NaN.
 pub trait Number: Element + PartialOrd + Default {
@@ -52,6 +52,39 @@ impl<T: Float + Element> Number for T {
     #[inline(always)]
     fn power(self, exponent: Self) -> Self {
         self.powf(exponent)
+    }
+}
+
+/// Computed in f32; each result is rounded.
+impl Number for Bf16 {
+    const UNIT: Self = Bf16::from_bits(0x3f80);
+    #[inline(always)]
+    fn rounded(x: f64) -> Self {
+        Bf16::from_f32(x as f32)
+    }
+    #[inline(always)]
+    fn is_nan_number(self) -> bool {
+        self.wide().is_nan()
+    }
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        Self::narrow(self.wide() + other.wide())
+    }
+    #[inline(always)]
+    fn minus(self, other: Self) -> Self {
+        Self::narrow(self.wide() - other.wide())
+    }
+    #[inline(always)]
+    fn times(self, other: Self) -> Self {
+        Self::narrow(self.wide() * other.wide())
+    }
+    #[inline(always)]
+    fn over(self, other: Self) -> Self {
+        Self::narrow(self.wide() / other.wide())
+    }
+    #[inline(always)]
+    fn power(self, exponent: Self) -> Self {
+        Self::narrow(self.wide().powf(exponent.wide()))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::f64::consts::FRAC_2_PI;
 
-use super::map::{InPlace, Into, Place};
-use crate::Float;
+use super::map::{InPlace, Into, Maps, Place};
+use crate::{Float, Stored};
 
 /// A function of one argument. A NaN gives NaN.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,13 +67,13 @@ impl Unary {
 }
 
 /// `dst = op(src)`
-pub fn unary<T: Float>(op: Unary, src: &[T], dst: &mut [T]) {
-    apply(op, Into { src, dst });
+pub fn unary<S: Stored>(op: Unary, src: &[S], dst: &mut [S]) {
+    apply(op, Maps::<S, _>::new(Into { src, dst }));
 }
 
 /// `dst = op(dst)`
-pub fn unary_in_place<T: Float>(op: Unary, dst: &mut [T]) {
-    apply(op, InPlace { dst });
+pub fn unary_in_place<S: Stored>(op: Unary, dst: &mut [S]) {
+    apply(op, Maps::<S, _>::new(InPlace { dst }));
 }
 
 fn apply<T: Float>(op: Unary, place: impl Place<T>) {

@@ -2,9 +2,9 @@
 
 use std::f64::consts::{FRAC_2_PI, PI};
 
-use super::map::{InSecond, Into2, Place2};
+use super::map::{InSecond, Into2, Maps, Place2};
 use super::unary::{Unary, gelu_argument, sigmoid, tanh_softplus};
-use crate::Float;
+use crate::{Float, Stored};
 
 /// What the gradient of a function reads beside `dy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,13 +32,13 @@ impl Unary {
 /// At corners the gradient is PyTorch's: 0 for `Relu` at 0, for `Relu6`, `Hardtanh`, `Hardsigmoid` and `Hardswish` at the
 /// lower bound, for all but the last at the upper one. So it is at NaN:
 /// the gradient itself for `Relu`, 0 for what is bounded.
-pub fn unary_grad<T: Float>(op: Unary, x_or_y: &[T], dy: &[T], dx: &mut [T]) {
-    apply(op, Into2 { a: x_or_y, b: dy, dst: dx });
+pub fn unary_grad<S: Stored>(op: Unary, x_or_y: &[S], dy: &[S], dx: &mut [S]) {
+    apply(op, Maps::<S, _>::new(Into2 { a: x_or_y, b: dy, dst: dx }));
 }
 
 /// `dy = dy * op'(x)`; as [`unary_grad`].
-pub fn unary_grad_in_place<T: Float>(op: Unary, x_or_y: &[T], dy: &mut [T]) {
-    apply(op, InSecond { a: x_or_y, b: dy });
+pub fn unary_grad_in_place<S: Stored>(op: Unary, x_or_y: &[S], dy: &mut [S]) {
+    apply(op, Maps::<S, _>::new(InSecond { a: x_or_y, b: dy }));
 }
 
 fn apply<T: Float>(op: Unary, place: impl Place2<T>) {

@@ -5,20 +5,21 @@ use crate::pool::PoolProblem;
 use crate::pool::max_vector::{Cell, NORM, Run, SAVE, maxima};
 use crate::pool::windows::{coordinates, pixel};
 use crate::rows::CHUNK;
+use crate::simd::{Lane, in_lanes};
 use crate::threads::{SharedMut, parallel};
-use crate::{Float, Isa};
+use crate::{Float, Isa, Stored};
 
 /// `dst[n, o, c] = max over the window of act((src - mean) * scale + shift)`, and in `positions` the number of the winning
 /// cell in its window, for windows side by side ([`PoolProblem::is_tiling`]) of 1 to 256 cells. `act` is ReLU
 /// or nothing. Equal to [`normalize`](super::normalize) and `max_forward` one after the other, to the bit.
-pub fn normalize_relu_max_pool<T: Float>(
+pub fn normalize_relu_max_pool<S: Stored>(
     p: &PoolProblem,
-    src: &[T],
-    mean: &[T],
-    scale: &[T],
-    shift: &[T],
+    src: &[S],
+    mean: &[S::Wide],
+    scale: &[S::Wide],
+    shift: &[S::Wide],
     relu: bool,
-    dst: &mut [T],
+    dst: &mut [S],
     positions: &mut [u8],
 ) {
     assert!(p.is_tiling() && (1..=256).contains(&p.window()), "windows side by side, of at most 256 cells");
@@ -60,58 +61,71 @@ impl Map<'_> {
     }
 }
 
-/// The maxima of the map's pixels; `f32` by vectors, row by row, `f64` as the formula says.
-fn pool_pixels<T: Float>(
+/// The maxima of the map's pixels: by vectors, row by row, and `f64` as the formula says.
+fn pool_pixels<S: Stored>(
     isa: Isa,
     map: &Map<'_>,
     relu: bool,
-    src: &[T],
-    channels: [&[T]; 3],
-    dst: &mut [T],
+    src: &[S],
+    channels: [&[S::Wide]; 3],
+    dst: &mut [S],
     positions: &mut [u8],
 ) {
-    let (c, output) = (map.p.c, map.p.output);
-    let mut first = map.first;
-    let as_f32 = (T::as_f32(src), channels.map(T::as_f32), T::as_f32_mut(dst));
-    if let (Some(src), [Some(mean), Some(scale), Some(shift)], Some(mut dst)) = as_f32 {
-        let (affine, mut positions) = ([mean, scale, shift], positions);
-        while !dst.is_empty() {
-            let count = (output[2] - first % output[2]).min(dst.len() / c);
-            let (run, step) = (&src[map.origin(coordinates(output, first))..], map.p.stride[2] * c);
-            let inside = |(offset, _): &Cell| run.len() >= offset + (count - 1) * step + c;
-            assert!(map.cells.iter().all(inside), "every cell has its channels");
-            let windows = Run { cells: map.cells, step, count, c, affine, relu };
-            // SAFETY: so they do, in every window; mean, scale and shift have `c` elements, what is written `count * c`.
-            unsafe {
-                let (dst, positions) = (dst.as_mut_ptr(), positions.as_mut_ptr());
-                maxima::<{ SAVE | NORM }>(isa, &windows, run.as_ptr(), dst, positions);
-            }
-            (dst, positions) = (&mut dst[count * c..], &mut positions[count * c..]);
-            first += count;
-        }
-        return;
+    if let [Some(mean), Some(scale), Some(shift)] = channels.map(S::Wide::as_f32) {
+        let affine = [mean, scale, shift];
+        in_lanes!(S, (src, dst) => return pool_rows(isa, map, relu, src, affine, dst, positions));
     }
+    let (c, mut first) = (map.p.c, map.first);
     for (dst, positions) in dst.chunks_exact_mut(c).zip(positions.chunks_exact_mut(c)) {
-        pool_pixel(map.cells, relu, &src[map.origin(coordinates(output, first))..], channels, dst, positions);
+        let src = &src[map.origin(coordinates(map.p.output, first))..];
+        pool_pixel(map.cells, relu, src, channels, dst, positions);
         first += 1;
     }
 }
 
-fn pool_pixel<T: Float>(
+fn pool_rows<L: Lane>(
+    isa: Isa,
+    map: &Map<'_>,
+    relu: bool,
+    src: &[L],
+    affine: [&[f32]; 3],
+    mut dst: &mut [L],
+    mut positions: &mut [u8],
+) {
+    let (c, output, mut first) = (map.p.c, map.p.output, map.first);
+    while !dst.is_empty() {
+        let count = (output[2] - first % output[2]).min(dst.len() / c);
+        let (run, step) = (&src[map.origin(coordinates(output, first))..], map.p.stride[2] * c);
+        let inside = |(offset, _): &Cell| run.len() >= offset + (count - 1) * step + c;
+        assert!(map.cells.iter().all(inside), "every cell has its channels");
+        let windows = Run { cells: map.cells, step, count, c, affine, relu };
+        // SAFETY: so they do, in every window; mean, scale and shift have `c` elements, what is written `count * c`.
+        unsafe {
+            let (dst, positions) = (dst.as_mut_ptr(), positions.as_mut_ptr());
+            maxima::<L, { SAVE | NORM }>(isa, &windows, run.as_ptr(), dst, positions);
+        }
+        (dst, positions) = (&mut dst[count * c..], &mut positions[count * c..]);
+        first += count;
+    }
+}
+
+fn pool_pixel<S: Stored>(
     cells: &[Cell],
     relu_after: bool,
-    src: &[T],
-    [mean, scale, shift]: [&[T]; 3],
-    dst: &mut [T],
+    src: &[S],
+    [mean, scale, shift]: [&[S::Wide]; 3],
+    dst: &mut [S],
     positions: &mut [u8],
 ) {
     for (j, (dst, position)) in dst.iter_mut().zip(positions).enumerate() {
+        let mut best = S::Wide::ZERO;
         for &(offset, cell) in cells {
-            let y = (src[offset + j] - mean[j]) * scale[j] + shift[j];
+            let y = (src[offset + j].wide() - mean[j]) * scale[j] + shift[j];
             // From the first on the best is not negative (or is NaN): what beats it needs no ReLU.
-            if cell == 0 || y > *dst || y.is_nan() {
-                (*dst, *position) = (if relu_after { relu(y) } else { y }, cell);
+            if cell == 0 || y > best || y.is_nan() {
+                (best, *position) = (if relu_after { relu(y) } else { y }, cell);
             }
         }
+        *dst = S::narrow(best);
     }
 }

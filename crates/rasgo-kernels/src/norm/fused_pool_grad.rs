@@ -3,16 +3,15 @@
 
 use super::fused_pool::Map;
 use super::grad::{NormGrad, finish_sums, slope_offset};
-use crate::buffer::Element;
 use crate::isa::isa_fn;
 use crate::pool::PoolProblem;
 use crate::pool::max_vector::Cell;
 use crate::pool::windows::{Pixels, coordinates, pixel};
 use crate::rows::{CHUNK, RowChunks, sum_chunks};
 use crate::threads::parallel_chunks;
-use crate::{Activation, Buffer, Float, Isa};
+use crate::{Activation, Buffer, Float, Isa, Stored};
 
-fn check<T>(p: &PoolProblem, g: &NormGrad<'_, T>, src: &[T], dy: &[T], positions: &[u8]) {
+fn check<S: Stored>(p: &PoolProblem, g: &NormGrad<'_, S::Wide>, src: &[S], dy: &[S], positions: &[u8]) {
     assert!(p.is_tiling() && (1..=256).contains(&p.window()), "windows side by side, of at most 256 cells");
     assert_eq!(src.len(), p.src_len(), "the source has the problem's elements");
     assert!(dy.len() == p.dst_len() && positions.len() == dy.len(), "the problem's output and its positions");
@@ -20,20 +19,20 @@ fn check<T>(p: &PoolProblem, g: &NormGrad<'_, T>, src: &[T], dy: &[T], positions
 }
 
 /// `dbeta[c] = sum of dy'` and `dgamma[c] = sum of dy' * xhat` over the cells that won.
-pub fn pooled_grad_sums<T: Float + Element>(
+pub fn pooled_grad_sums<S: Stored>(
     p: &PoolProblem,
-    g: &NormGrad<'_, T>,
-    src: &[T],
-    dy: &[T],
+    g: &NormGrad<'_, S::Wide>,
+    src: &[S],
+    dy: &[S],
     positions: &[u8],
-    dbeta: &mut [T],
-    dgamma: &mut [T],
+    dbeta: &mut [S::Wide],
+    dgamma: &mut [S::Wide],
 ) {
     check(p, g, src, dy, positions);
     let (isa, c, sample) = (Isa::current(), p.c, p.output.iter().product::<usize>());
     let cells = p.window_cells();
-    let mut both = Buffer::new::<T>(2 * c);
-    let both = both.as_mut_slice::<T>();
+    let mut both = Buffer::new::<S::Wide>(2 * c);
+    let both = both.as_mut_slice::<S::Wide>();
     sum_chunks(RowChunks::new(p.n * sample, sample, c), 2 * c, both, |rows, sums| {
         let map = Map { p, cells: &cells, first: rows.start };
         let range = rows.start * c..rows.end * c;
@@ -43,11 +42,11 @@ pub fn pooled_grad_sums<T: Float + Element>(
 }
 
 isa_fn! {
-    fn sum_pixels<T: Float>(
-        map: &Map<'_>, g: &NormGrad<'_, T>, src: &[T], dy: &[T], positions: &[u8], sums: &mut [T],
+    fn sum_pixels<S: Stored>(
+        map: &Map<'_>, g: &NormGrad<'_, S::Wide>, src: &[S], dy: &[S], positions: &[u8], sums: &mut [S::Wide],
     ) {
         let c = g.mean.len();
-        sums.fill(T::ZERO);
+        sums.fill(S::Wide::ZERO);
         let (dbeta, dgamma) = sums.split_at_mut(c);
         let mut pixels = Pixels::from(map.p.output, map.first);
         for (dy, positions) in dy.chunks_exact(c).zip(positions.chunks_exact(c)) {
@@ -74,37 +73,37 @@ isa_fn! {
 }
 
 #[inline(always)]
-fn sum_channels<T: Float>(
+fn sum_channels<S: Stored>(
     c: usize,
-    won: impl Fn(usize) -> T,
-    g: &NormGrad<'_, T>,
-    dy: &[T],
-    dbeta: &mut [T],
-    dgamma: &mut [T],
+    won: impl Fn(usize) -> S,
+    g: &NormGrad<'_, S::Wide>,
+    dy: &[S],
+    dbeta: &mut [S::Wide],
+    dgamma: &mut [S::Wide],
 ) {
     let (dy, dbeta, dgamma) = (&dy[..c], &mut dbeta[..c], &mut dgamma[..c]);
     let (mean, scale, shift) = (&g.mean[..c], &g.scale[..c], &g.shift[..c]);
     let relu = g.activation == Activation::Relu;
     for j in 0..c {
-        let x = won(j);
-        let dead = relu && (x - mean[j]) * scale[j] + shift[j] <= T::ZERO;
-        let dy = if dead { T::ZERO } else { dy[j] };
+        let x = won(j).wide() - mean[j];
+        let dead = relu && x * scale[j] + shift[j] <= S::Wide::ZERO;
+        let dy = if dead { S::Wide::ZERO } else { dy[j].wide() };
         dbeta[j] += dy;
-        dgamma[j] += dy * (x - mean[j]);
+        dgamma[j] += dy * x;
     }
 }
 
 /// `dx = gamma * rstd * (dy' - mean(dy') - xhat * mean(dy' * xhat))` at the size of the input, with the sums of
 /// [`pooled_grad_sums`]; the means are over every element of a channel, and `dy'` is 0 where a cell did not win.
-pub fn pooled_grad_input<T: Float + Element>(
+pub fn pooled_grad_input<S: Stored>(
     p: &PoolProblem,
-    g: &NormGrad<'_, T>,
-    src: &[T],
-    dy: &[T],
+    g: &NormGrad<'_, S::Wide>,
+    src: &[S],
+    dy: &[S],
     positions: &[u8],
-    dbeta: &[T],
-    dgamma: &[T],
-    dx: &mut [T],
+    dbeta: &[S::Wide],
+    dgamma: &[S::Wide],
+    dx: &mut [S],
 ) {
     check(p, g, src, dy, positions);
     assert_eq!(dx.len(), src.len(), "the gradient has the problem's elements");
@@ -113,7 +112,7 @@ pub fn pooled_grad_input<T: Float + Element>(
     }
     let (isa, row) = (Isa::current(), p.input[2] * p.c);
     let (slope, offset) = slope_offset(src.len() / p.c, g, dbeta, dgamma);
-    let (slope, offset) = (slope.as_slice::<T>(), offset.as_slice::<T>());
+    let (slope, offset) = (slope.as_slice(), offset.as_slice());
     let group = (CHUNK / row).max(1);
     parallel_chunks(dx, group * row, |i, dx| {
         let src = &src[i * group * row..][..dx.len()];
@@ -126,34 +125,34 @@ pub fn pooled_grad_input<T: Float + Element>(
 }
 
 isa_fn! {
-    fn relu_input_rows<T: Float>(
-        p: &PoolProblem, first: usize, g: &NormGrad<'_, T>, slope: &[T], offset: &[T],
-        src: &[T], dy: &[T], positions: &[u8], dx: &mut [T],
+    fn relu_input_rows<S: Stored>(
+        p: &PoolProblem, first: usize, g: &NormGrad<'_, S::Wide>, slope: &[S::Wide], offset: &[S::Wide],
+        src: &[S], dy: &[S], positions: &[u8], dx: &mut [S],
     ) {
-        input_rows::<T, true>(p, first, g, slope, offset, src, dy, positions, dx);
+        input_rows::<S, true>(p, first, g, slope, offset, src, dy, positions, dx);
     }
 }
 
 isa_fn! {
-    fn plain_input_rows<T: Float>(
-        p: &PoolProblem, first: usize, g: &NormGrad<'_, T>, slope: &[T], offset: &[T],
-        src: &[T], dy: &[T], positions: &[u8], dx: &mut [T],
+    fn plain_input_rows<S: Stored>(
+        p: &PoolProblem, first: usize, g: &NormGrad<'_, S::Wide>, slope: &[S::Wide], offset: &[S::Wide],
+        src: &[S], dy: &[S], positions: &[u8], dx: &mut [S],
     ) {
-        input_rows::<T, false>(p, first, g, slope, offset, src, dy, positions, dx);
+        input_rows::<S, false>(p, first, g, slope, offset, src, dy, positions, dx);
     }
 }
 
 #[inline(always)]
-fn input_rows<T: Float, const RELU: bool>(
+fn input_rows<S: Stored, const RELU: bool>(
     p: &PoolProblem,
     first: usize,
-    g: &NormGrad<'_, T>,
-    slope: &[T],
-    offset: &[T],
-    src: &[T],
-    dy: &[T],
+    g: &NormGrad<'_, S::Wide>,
+    slope: &[S::Wide],
+    offset: &[S::Wide],
+    src: &[S],
+    dy: &[S],
     positions: &[u8],
-    dx: &mut [T],
+    dx: &mut [S],
 ) {
     let (c, row) = (p.c, p.input[2] * p.c);
     let (mean, scale, shift) = (&g.mean[..c], &g.scale[..c], &g.shift[..c]);
@@ -172,15 +171,16 @@ fn input_rows<T: Float, const RELU: bool>(
                 let dy = &dy[(start + ow) * c..(start + ow + 1) * c];
                 let positions = &positions[(start + ow) * c..(start + ow + 1) * c];
                 for j in 0..c {
-                    let x = src[j] - mean[j];
+                    let x = src[j].wide() - mean[j];
                     // Joined without branches, so that it becomes vector code.
-                    let dead = RELU & (x * scale[j] + shift[j] <= T::ZERO);
-                    let dy = if dead | (positions[j] != code) { T::ZERO } else { dy[j] };
-                    dx[j] = scale[j] * dy + (x * slope[j] + offset[j]);
+                    let dead = RELU & (x * scale[j] + shift[j] <= S::Wide::ZERO);
+                    let dy = dy[j].wide();
+                    let dy = if dead | (positions[j] != code) { S::Wide::ZERO } else { dy };
+                    dx[j] = S::narrow(scale[j] * dy + (x * slope[j] + offset[j]));
                 }
             } else {
                 for j in 0..c {
-                    dx[j] = (src[j] - mean[j]) * slope[j] + offset[j];
+                    dx[j] = S::narrow((src[j].wide() - mean[j]) * slope[j] + offset[j]);
                 }
             }
         }

@@ -150,8 +150,8 @@ fn windows<T: Float, P: Position>(
         // SAFETY: every cell of every window has its channels in the map, each result its place.
         return unsafe {
             match positions {
-                Some(at) => maxima::<SAVE>(isa, &run, src.as_ptr(), dst, at.as_mut_ptr().cast()),
-                None => maxima::<0>(isa, &run, src.as_ptr(), dst, std::ptr::null_mut()),
+                Some(at) => maxima::<_, SAVE>(isa, &run, src.as_ptr(), dst, at.as_mut_ptr().cast()),
+                None => maxima::<_, 0>(isa, &run, src.as_ptr(), dst, std::ptr::null_mut()),
             }
         };
     }

@@ -4,7 +4,7 @@
 //! further on. So a call goes over a run of them, one vector of channels after the other.
 
 use super::windows::Axis;
-use crate::simd::{Vector, simd_fn};
+use crate::simd::{Lane, Vector, simd_fn};
 
 /// A cell of a window: offset from where the window begins, and number.
 pub(crate) type Cell = (usize, u8);
@@ -43,8 +43,8 @@ simd_fn! {
     /// # Safety
     /// There is a cell; each has `c` channels in every window, as have mean, scale and shift; `dst` and `positions` have
     /// room for `c` channels of every window.
-    pub(crate) unsafe fn maxima<V, const HOW: u8>(
-        run: &Run<'_>, src: *const f32, dst: *mut f32, positions: *mut u8,
+    pub(crate) unsafe fn maxima<V, type L: Lane, const HOW: u8>(
+        run: &Run<'_>, src: *const L, dst: *mut L, positions: *mut u8,
     ) {
         let mut j = 0;
         while j < run.c {
@@ -55,10 +55,10 @@ simd_fn! {
             // unrolls the loop over them.
             unsafe {
                 match (<&[Cell; 4]>::try_from(run.cells), part) {
-                    (Ok(four), false) => channels::<V, HOW, false>(run, four, j, from, to, positions),
-                    (Ok(four), true) => channels::<V, HOW, true>(run, four, j, from, to, positions),
-                    (_, false) => channels::<V, HOW, false>(run, run.cells, j, from, to, positions),
-                    (_, true) => channels::<V, HOW, true>(run, run.cells, j, from, to, positions),
+                    (Ok(four), false) => channels::<V, L, HOW, false>(run, four, j, from, to, positions),
+                    (Ok(four), true) => channels::<V, L, HOW, true>(run, four, j, from, to, positions),
+                    (_, false) => channels::<V, L, HOW, false>(run, run.cells, j, from, to, positions),
+                    (_, true) => channels::<V, L, HOW, true>(run, run.cells, j, from, to, positions),
                 }
             }
             j += V::LANES;
@@ -71,12 +71,12 @@ simd_fn! {
 /// # Safety
 /// As of [`maxima`].
 #[inline(always)]
-unsafe fn channels<V: Vector, const HOW: u8, const PART: bool>(
+unsafe fn channels<V: Vector, L: Lane, const HOW: u8, const PART: bool>(
     run: &Run<'_>,
     cells: &[Cell],
     j: usize,
-    mut src: *const f32,
-    mut dst: *mut f32,
+    mut src: *const L,
+    mut dst: *mut L,
     mut positions: *mut u8,
 ) {
     let (n, norm) = (run.c - j, HOW & NORM != 0);
@@ -85,26 +85,26 @@ unsafe fn channels<V: Vector, const HOW: u8, const PART: bool>(
         let mut affine = [V::zero(); 3];
         if norm {
             for i in 0..3 {
-                affine[i] = load::<V, PART>(run.affine[i].as_ptr().wrapping_add(j), n);
+                affine[i] = load::<V, f32, PART>(run.affine[i].as_ptr().wrapping_add(j), n);
             }
         }
         for _ in 0..run.count {
             let (offset, code) = cells[0];
-            let first = value::<V, HOW, PART>(src.wrapping_add(offset), n, affine);
+            let first = value::<V, L, HOW, PART>(src.wrapping_add(offset), n, affine);
             // After a ReLU the best is not negative (or is NaN): what beats it needs none of its own.
             let mut best = if norm && run.relu { first.relu() } else { first };
             let mut at = V::splat(f32::from(code));
             for i in 1..cells.len() {
                 let (offset, code) = cells[i];
-                let value = value::<V, HOW, PART>(src.wrapping_add(offset), n, affine);
+                let value = value::<V, L, HOW, PART>(src.wrapping_add(offset), n, affine);
                 let wins = value.greater_or_nan(best);
                 best = V::select(wins, value, best);
                 at = V::select(wins, V::splat(f32::from(code)), at);
             }
             if PART {
-                best.store_first(dst, n);
+                L::store_first(best, dst, n);
             } else {
-                best.store(dst);
+                L::store(best, dst);
             }
             if HOW & SAVE != 0 {
                 at.store_bytes(positions, n);
@@ -120,13 +120,13 @@ unsafe fn channels<V: Vector, const HOW: u8, const PART: bool>(
 /// # Safety
 /// So many are readable.
 #[inline(always)]
-unsafe fn value<V: Vector, const HOW: u8, const PART: bool>(
-    from: *const f32,
+unsafe fn value<V: Vector, L: Lane, const HOW: u8, const PART: bool>(
+    from: *const L,
     n: usize,
     [mean, scale, shift]: [V; 3],
 ) -> V {
     // SAFETY: the caller's promise.
-    let x = unsafe { load::<V, PART>(from, n) };
+    let x = unsafe { load::<V, L, PART>(from, n) };
     // As separate operations, so that separate passes agree.
     if HOW & NORM != 0 { x.sub(mean).mul(scale).add(shift) } else { x }
 }
@@ -136,9 +136,9 @@ unsafe fn value<V: Vector, const HOW: u8, const PART: bool>(
 /// # Safety
 /// So many are readable.
 #[inline(always)]
-unsafe fn load<V: Vector, const PART: bool>(from: *const f32, n: usize) -> V {
+unsafe fn load<V: Vector, L: Lane, const PART: bool>(from: *const L, n: usize) -> V {
     // SAFETY: the caller's promise.
-    unsafe { if PART { V::load_first(from, n) } else { V::load(from) } }
+    unsafe { if PART { L::load_first(from, n) } else { L::load(from) } }
 }
 
 simd_fn! {
@@ -146,15 +146,15 @@ simd_fn! {
     ///
     /// # Safety
     /// As of [`maxima`], where `dx` is what is written and `dy` and `positions` are read.
-    pub(super) unsafe fn winners<V>(run: &Run<'_>, dy: *const f32, positions: *const u8, dx: *mut f32) {
+    pub(super) unsafe fn winners<V, type L: Lane>(run: &Run<'_>, dy: *const L, positions: *const u8, dx: *mut L) {
         let mut j = 0;
         while j < run.c {
             let (dy, positions, dx) = (dy.wrapping_add(j), positions.wrapping_add(j), dx.wrapping_add(j));
             // SAFETY: the caller's promise; see above.
             unsafe {
                 match <&[Cell; 4]>::try_from(run.cells) {
-                    Ok(four) => cells::<V>(run, four, run.c - j, dy, positions, dx),
-                    Err(_) => cells::<V>(run, run.cells, run.c - j, dy, positions, dx),
+                    Ok(four) => cells::<V, L>(run, four, run.c - j, dy, positions, dx),
+                    Err(_) => cells::<V, L>(run, run.cells, run.c - j, dy, positions, dx),
                 }
             }
             j += V::LANES;
@@ -167,22 +167,22 @@ simd_fn! {
 /// # Safety
 /// As of [`winners`].
 #[inline(always)]
-unsafe fn cells<V: Vector>(
+unsafe fn cells<V: Vector, L: Lane>(
     run: &Run<'_>,
     cells: &[Cell],
     n: usize,
-    mut dy: *const f32,
+    mut dy: *const L,
     mut positions: *const u8,
-    mut dx: *mut f32,
+    mut dx: *mut L,
 ) {
     for _ in 0..run.count {
         // SAFETY: the caller's promise.
         unsafe {
-            let value = V::load_first(dy, n);
+            let value: V = L::load_first(dy, n);
             for i in 0..cells.len() {
                 let (offset, code) = cells[i];
                 let won = V::bytes_equal(positions, n, code);
-                V::select(won, value, V::zero()).store_first(dx.wrapping_add(offset), n);
+                L::store_first(V::select(won, value, V::zero()), dx.wrapping_add(offset), n);
             }
         }
         (dy, positions, dx) =
@@ -205,7 +205,7 @@ simd_fn! {
     ///
     /// # Safety
     /// `dy` and `positions` have `c` channels of every window over the row, `dx` of every pixel of it.
-    pub(super) unsafe fn spread<V>(row: &Covered<'_>, dy: *const f32, positions: *const u8, dx: *mut f32) {
+    pub(super) unsafe fn spread<V, type L: Lane>(row: &Covered<'_>, dy: *const L, positions: *const u8, dx: *mut L) {
         let c = row.c;
         for w in 0..row.width {
             let covers = row.axis.covers(w);
@@ -222,13 +222,13 @@ simd_fn! {
                         // SAFETY: the caller's promise.
                         unsafe {
                             let won = V::bytes_equal(positions.wrapping_add(at), n, (cell + kw) as u8);
-                            let dy = V::load_first(dy.wrapping_add(at), n);
+                            let dy = L::load_first(dy.wrapping_add(at), n);
                             sum = sum.add(V::select(won, dy, V::zero()));
                         }
                     }
                 }
                 // SAFETY: the caller's promise.
-                unsafe { sum.store_first(dx.wrapping_add(j), n) };
+                unsafe { L::store_first(sum, dx.wrapping_add(j), n) };
                 j += V::LANES;
             }
         }

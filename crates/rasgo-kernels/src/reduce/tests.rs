@@ -1,5 +1,5 @@
 use super::*;
-use crate::checks::{assert_close, numbers, poison, same_everywhere};
+use crate::checks::{assert_close, narrowed, numbers, poison, same_everywhere, wide, widened};
 
 #[test]
 fn column_sums_agree_with_f64_for_every_width() {
@@ -14,6 +14,23 @@ fn column_sums_agree_with_f64_for_every_width() {
                 dst
             });
             assert_close(&got, &want, 3e-5, &format!("{rows} {cols}"));
+        }
+    }
+}
+
+#[test]
+fn columns_of_bf16_have_the_sums_of_f32() {
+    for cols in [1, 3, 8, 17, 64, 100] {
+        for rows in [0, 1, 7, 130, 3001] {
+            let src = narrowed(&numbers(1, rows * cols));
+            let (wide_src, mut want) = (widened(&src), poison::<f32>(cols));
+            column_sums(rows, cols, &wide_src, &mut want);
+            let got = same_everywhere(|| {
+                let mut dst = poison(cols);
+                column_sums(rows, cols, &src, &mut dst);
+                dst
+            });
+            assert_close(&got, &wide(&want), 0.0, &format!("{rows} {cols}"));
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::{MOST_LANES, Vector};
+use crate::Bf16;
 
 /// Eight `f32`.
 #[derive(Clone, Copy)]
@@ -16,6 +17,29 @@ fn first(n: usize) -> __m256i {
     unsafe {
         _mm256_cmpgt_epi32(_mm256_set1_epi32(n.min(8) as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
     }
+}
+
+/// The upper halves of the lanes, rounded to the nearest, of two to the even one; a NaN stays one.
+#[inline(always)]
+fn rounded(x: __m256) -> __m128i {
+    // SAFETY: as below.
+    unsafe {
+        let bits = _mm256_castps_si256(x);
+        let upper = _mm256_srli_epi32::<16>(bits);
+        let odd = _mm256_and_si256(upper, _mm256_set1_epi32(1));
+        let up = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+        let nan = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+        let is_nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(x, x));
+        let halves = _mm256_blendv_epi8(_mm256_srli_epi32::<16>(up), nan, is_nan);
+        _mm_packus_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves))
+    }
+}
+
+/// Lanes whose upper halves are these.
+#[inline(always)]
+fn widened(upper: __m128i) -> F32x8 {
+    // SAFETY: as below.
+    F32x8(unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(upper))) })
 }
 
 // SAFETY of every block: the functions are inlined into code that is compiled for AVX2 and FMA and runs only where the
@@ -53,6 +77,40 @@ impl Vector for F32x8 {
     unsafe fn store_first(self, to: *mut f32, n: usize) {
         // SAFETY: as above; other lanes are not touched.
         unsafe { _mm256_maskstore_ps(to, first(n), self.0) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const Bf16) -> Self {
+        // SAFETY: as above.
+        widened(unsafe { _mm_loadu_si128(from.cast()) })
+    }
+    #[inline(always)]
+    unsafe fn load_first_bf16(from: *const Bf16, n: usize) -> Self {
+        let mut all = [Bf16::default(); 8];
+        // SAFETY: as above; as many as are there.
+        unsafe {
+            if n >= 8 {
+                return Self::load_bf16(from);
+            }
+            std::ptr::copy_nonoverlapping(from, all.as_mut_ptr(), n);
+            Self::load_bf16(all.as_ptr())
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut Bf16) {
+        // SAFETY: as above.
+        unsafe { _mm_storeu_si128(to.cast(), rounded(self.0)) }
+    }
+    #[inline(always)]
+    unsafe fn store_first_bf16(self, to: *mut Bf16, n: usize) {
+        let mut all = [Bf16::default(); 8];
+        // SAFETY: as above; as many as are wanted.
+        unsafe {
+            if n >= 8 {
+                return self.store_bf16(to);
+            }
+            self.store_bf16(all.as_mut_ptr());
+            std::ptr::copy_nonoverlapping(all.as_ptr(), to, n);
+        }
     }
     #[inline(always)]
     fn add(self, other: Self) -> Self {

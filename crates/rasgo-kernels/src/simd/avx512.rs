@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::{MOST_LANES, Vector};
+use crate::Bf16;
 
 /// Sixteen `f32`.
 #[derive(Clone, Copy)]
@@ -13,6 +14,28 @@ pub(crate) struct F32x16(__m512);
 #[inline(always)]
 fn first(n: usize) -> __mmask16 {
     if n >= 16 { !0 } else { (1u16 << n) - 1 }
+}
+
+/// The upper halves of the lanes, rounded to the nearest, of two to the even one; a NaN stays one.
+#[inline(always)]
+fn rounded(x: __m512) -> __m256i {
+    // SAFETY: as below.
+    unsafe {
+        let bits = _mm512_castps_si512(x);
+        let upper = _mm512_srli_epi32::<16>(bits);
+        let odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+        let up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+        let nan = _mm512_or_si512(upper, _mm512_set1_epi32(0x40));
+        let is_nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x);
+        _mm512_cvtepi32_epi16(_mm512_mask_blend_epi32(is_nan, _mm512_srli_epi32::<16>(up), nan))
+    }
+}
+
+/// Lanes whose upper halves are these.
+#[inline(always)]
+fn widened(upper: __m256i) -> F32x16 {
+    // SAFETY: as below.
+    F32x16(unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(upper))) })
 }
 
 // SAFETY of every block: the functions are inlined into code that is compiled for AVX-512 and runs only where the CPU
@@ -50,6 +73,26 @@ impl Vector for F32x16 {
     unsafe fn store_first(self, to: *mut f32, n: usize) {
         // SAFETY: as above; other lanes are not touched.
         unsafe { _mm512_mask_storeu_ps(to, first(n), self.0) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const Bf16) -> Self {
+        // SAFETY: as above.
+        widened(unsafe { _mm256_loadu_si256(from.cast()) })
+    }
+    #[inline(always)]
+    unsafe fn load_first_bf16(from: *const Bf16, n: usize) -> Self {
+        // SAFETY: as above; other lanes are not touched.
+        widened(unsafe { _mm256_maskz_loadu_epi16(first(n), from.cast()) })
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut Bf16) {
+        // SAFETY: as above.
+        unsafe { _mm256_storeu_si256(to.cast(), rounded(self.0)) }
+    }
+    #[inline(always)]
+    unsafe fn store_first_bf16(self, to: *mut Bf16, n: usize) {
+        // SAFETY: as above; other lanes are not touched.
+        unsafe { _mm256_mask_storeu_epi16(to.cast(), first(n), rounded(self.0)) }
     }
     #[inline(always)]
     fn add(self, other: Self) -> Self {

@@ -1,6 +1,7 @@
 //! What every target has: four lanes, which compilers make a vector of, and no fused multiply-add.
 
 use super::{MOST_LANES, Vector};
+use crate::Bf16;
 
 /// Four `f32`.
 #[derive(Clone, Copy)]
@@ -48,6 +49,28 @@ impl Vector for F32x4 {
         for (i, x) in self.0.iter().enumerate().take(n) {
             // SAFETY: the caller promises `n` elements.
             unsafe { *to.add(i) = *x };
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const Bf16) -> Self {
+        // SAFETY: the caller promises four elements.
+        Self(unsafe { from.cast::<[Bf16; 4]>().read() }.map(Bf16::to_f32))
+    }
+    #[inline(always)]
+    unsafe fn load_first_bf16(from: *const Bf16, n: usize) -> Self {
+        // SAFETY: the caller promises `n` elements.
+        Self(std::array::from_fn(|i| if i < n { unsafe { *from.add(i) }.to_f32() } else { 0.0 }))
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut Bf16) {
+        // SAFETY: the caller promises four elements.
+        unsafe { to.cast::<[Bf16; 4]>().write(self.0.map(Bf16::from_f32)) }
+    }
+    #[inline(always)]
+    unsafe fn store_first_bf16(self, to: *mut Bf16, n: usize) {
+        for (i, x) in self.0.iter().enumerate().take(n) {
+            // SAFETY: the caller promises `n` elements.
+            unsafe { *to.add(i) = Bf16::from_f32(*x) };
         }
     }
     #[inline(always)]

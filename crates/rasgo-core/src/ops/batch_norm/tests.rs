@@ -1,4 +1,5 @@
 use super::super::grad_check::{check, check_twice, normal};
+use super::super::stored_check::{self, rounded};
 use super::*;
 
 fn all_options() -> Vec<BatchNormOptions> {
@@ -178,4 +179,45 @@ fn one_value_for_each_channel_is_refused_in_training() {
     let x = Tensor::ones([1, 2, 1, 1], DType::F32).unwrap();
     let error = x.batch_norm(Some(&one), Some(&one), BatchNormOptions::default()).unwrap_err();
     assert!(error.to_string().contains("no variance"), "{error}");
+}
+
+#[test]
+fn maps_of_bfloat16_stay_so_and_statistics_and_parameters_float32() {
+    let (mean, var) = (rounded([2], 4), rounded([2], 5).square().unwrap());
+    let channels = [steep().to_dtype(DType::F32).unwrap(), rounded([2], 3)];
+    for x in [rounded([3, 2, 5, 7], 1), rounded([3, 2, 5, 7], 1).to_channels_last()] {
+        for options in all_options() {
+            let maps = std::slice::from_ref(&x);
+            stored_check::check(maps, &channels, |x| {
+                let batch = x[0].batch_norm(Some(&x[1]), Some(&x[2]), options)?;
+                assert_eq!([batch.mean.dtype(), batch.var.dtype()], [DType::F32; 2]);
+                let (mean, _) = batch.running((&mean, &var), 0.1)?;
+                assert_eq!(mean.dtype(), DType::F32);
+                Ok(batch.output)
+            });
+            stored_check::check(maps, &channels, |x| {
+                x[0].batch_norm_with(Some(&x[1]), Some(&x[2]), &mean, &var, options)
+            });
+            stored_check::check(maps, &[], |x| Ok(x[0].batch_norm(None, None, options)?.output));
+            if options.pool.is_none() {
+                let maps = [x.clone(), rounded([3, 2, 5, 7], 6)];
+                stored_check::check(&maps, &channels, |x| {
+                    Ok(x[0].batch_norm_add(Some(&x[2]), Some(&x[3]), &x[1], options)?.output)
+                });
+                stored_check::check(&maps, &channels, |x| {
+                    x[0].batch_norm_add_with(Some(&x[2]), Some(&x[3]), &mean, &var, &x[1], options)
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_with_gradients_of_bfloat16_have_the_dtypes_of_their_inputs() {
+    let x = rounded([3, 2, 5], 1).to_dtype(DType::Bf16).unwrap().requires_grad();
+    let gamma = rounded([2], 2).requires_grad();
+    let options = BatchNormOptions { activation: Activation::Relu, ..Default::default() };
+    let loss = x.batch_norm(Some(&gamma), None, options).unwrap().output.square().unwrap().sum().unwrap();
+    let grads = crate::grad(&loss, &[&x, &gamma], true).unwrap();
+    assert_eq!([grads[0].dtype(), grads[1].dtype()], [DType::Bf16, DType::F32]);
 }

@@ -1,4 +1,5 @@
 use super::super::grad_check::{check, check_twice, normal};
+use super::super::stored_check::{self, rounded};
 use super::*;
 use crate::DType;
 
@@ -515,4 +516,15 @@ fn a_map_writes_in_place_only_when_nobody_else_holds_the_values() {
     let z = y.scale(3.0).unwrap();
     assert_eq!(z.as_slice::<f32>().unwrap().as_ptr(), address);
     assert_eq!(z.to_vec::<f32>().unwrap(), [0.0, 6.0]);
+}
+
+#[test]
+fn functions_of_bfloat16_are_those_of_float32_rounded() {
+    let x = [rounded([2, 3, 4, 5], 1)];
+    for (op, ..) in GOLDEN {
+        match on_maps(*op, Mask::of(&[0])) {
+            Bf16Rule::Inside(_) => stored_check::check(&x, &[], |x| apply(Map(*op), [x[0].clone()])),
+            _ => assert!(matches!(op, Unary::Sigmoid | Unary::Tanh), "{op:?}"),
+        }
+    }
 }
