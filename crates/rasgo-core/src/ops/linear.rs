@@ -6,11 +6,12 @@
 
 use rasgo_kernels::{Epilogue, gemm, reduce};
 
-use super::{Activation, expect_float, float, stored, unary};
+use super::{Activation, ConvOptions, expect_float, float, stored, unary};
 use crate::error::{Error, Result};
-use crate::meta::{Meta, Shape};
+use crate::meta::{DType, Meta, Shape};
 use crate::op::{Bf16Rule, Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
 use crate::reach::{self, Reaches};
+use crate::scope;
 use crate::tensor::Tensor;
 
 /// dst[M,N] = op(a) op(b): op transposes where its flag says so.
@@ -247,7 +248,33 @@ impl Tensor {
             let y = self.linear_act(&weight.reshape([1, features])?, bias.as_ref(), activation)?;
             return y.reshape(&self.shape()[..self.shape().len() - 1]);
         }
-        apply(Linear(activation), [Some(self), Some(weight), bias].into_iter().flatten().cloned())
+        let op = Linear(activation);
+        let inputs = [Some(self), Some(weight), bias].into_iter().flatten();
+        if self.dtype() == DType::Bf16 && weight.shape().elements() > 0 {
+            let wide = |input: &Tensor| Meta { dtype: DType::F32, ..input.meta().clone() };
+            // What is no linear layer goes on to the error below.
+            if let Ok(y) = op.infer(&inputs.clone().map(wide).collect::<Metas>()) {
+                return self.linear_of_pixels(weight, bias, activation, &y[0].shape);
+            }
+        }
+        apply(op, inputs.cloned())
+    }
+
+    /// Rows of bfloat16 as single pixels: a convolution of those has products of bfloat16, and sums its gradients as
+    /// float32.
+    #[track_caller]
+    fn linear_of_pixels(
+        &self,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        activation: Activation,
+        shape: &Shape,
+    ) -> Result<Tensor> {
+        let _scope = scope::enter_op("linear");
+        let (rows, [out, features]) = (rows(self.shape()), [weight.shape()[0], weight.shape()[1]]);
+        let (x, weight) = (self.reshape([rows, features, 1])?, weight.reshape([out, features, 1])?);
+        let options = ConvOptions { activation, ..ConvOptions::default() };
+        x.conv(&weight, bias, &options)?.reshape(shape)
     }
 }
 
@@ -276,6 +303,30 @@ mod tests {
             let sum = stored_check::no_casts(|| apply(ColumnSums, [x.clone()]).unwrap());
             let wanted = apply(ColumnSums, [x.to_dtype(DType::F32).unwrap()]).unwrap();
             assert_eq!(sum.to_vec::<f32>().unwrap(), wanted.to_vec::<f32>().unwrap());
+        }
+    }
+
+    #[test]
+    fn a_linear_layer_of_bfloat16_is_near_that_of_float32_and_its_gradients_are_float32() {
+        let round = |x: Tensor| x.to_dtype(DType::Bf16).unwrap();
+        let (x, w) = (round(normal([2, 5, 40], 1)), normal([7, 40], 2).to_dtype(DType::F32).unwrap());
+        let b = normal([7], 3).to_dtype(DType::F32).unwrap();
+        let run = |x: &Tensor| {
+            let [x, w, b] = [x, &w, &b].map(|x| x.clone().requires_grad());
+            let y = stored_check::no_casts(|| x.linear_act(&w, Some(&b), Activation::Relu).unwrap());
+            let mut grads =
+                y.to_dtype(DType::F32).unwrap().square().unwrap().sum().unwrap().backward().unwrap();
+            [y, grads.remove(&x).unwrap(), grads.remove(&w).unwrap(), grads.remove(&b).unwrap()]
+        };
+        let (found, wanted) = (run(&x), run(&x.to_dtype(DType::F32).unwrap()));
+        assert_eq!(found.each_ref().map(Tensor::dtype), [DType::Bf16, DType::Bf16, DType::F32, DType::F32]);
+        for (found, wanted) in found.iter().zip(&wanted) {
+            assert_eq!(found.shape(), wanted.shape());
+            let (found, wanted) = (found.to_f64_vec().unwrap(), wanted.to_f64_vec().unwrap());
+            let largest = wanted.iter().fold(0.0f64, |most, x| most.max(x.abs()));
+            for (found, wanted) in found.iter().zip(wanted) {
+                assert!((found - wanted).abs() < 0.02 * largest, "{found} {wanted}");
+            }
         }
     }
 

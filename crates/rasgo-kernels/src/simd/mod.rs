@@ -11,8 +11,6 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 pub(crate) mod portable;
 
-use crate::Bf16;
-
 /// The lanes of the widest vector.
 pub(crate) const MOST_LANES: usize = 16;
 

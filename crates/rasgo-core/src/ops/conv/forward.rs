@@ -3,13 +3,13 @@
 use rasgo_kernels::{Epilogue, conv};
 
 use super::super::linear::ColumnSums;
-use super::super::{AXES, Activation, expect_float, expect_sizes, expect_window, float, unary};
+use super::super::{AXES, Activation, expect_maps_and_channels, expect_sizes, expect_window, stored, unary};
 use super::grad_weight::GradWeight;
 use super::transposed::Transposed;
 use super::{ConvOptions, conv_name, expect_bias, expect_cells, expect_ranks, problem, window};
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
-use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::op::{Bf16Rule, Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
 use crate::reach::{self, Reach, Reaches};
 use crate::tensor::Tensor;
 
@@ -82,13 +82,23 @@ fn output_shape(options: &ConvOptions, x: &Shape, weight: &Shape) -> Result<Shap
     Ok([x[0], oc].into_iter().chain(output[5 - rank..].iter().copied()).collect())
 }
 
+impl Conv {
+    /// The inputs that are maps.
+    fn maps(&self) -> Mask {
+        match self.after.shortcut_at() {
+            Some(at) => Mask::of(&[0, at]),
+            None => Mask::of(&[0]),
+        }
+    }
+}
+
 impl Op for Conv {
     fn name(&self) -> &'static str {
         self.name
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
-        let dtype = expect_float(inputs)?;
+        let dtype = expect_maps_and_channels(inputs, self.maps())?;
         let shape = match &self.output {
             Some(shape) => shape.clone(),
             None => output_shape(&self.options, &inputs[0].shape, &inputs[1].shape)?,
@@ -106,22 +116,23 @@ impl Op for Conv {
     }
 
     fn layout(&self) -> LayoutRule {
-        LayoutRule::ChannelsLast(match self.after.shortcut_at() {
-            Some(at) => Mask::of(&[0, at]),
-            None => Mask::of(&[0]),
-        })
+        LayoutRule::ChannelsLast(self.maps())
+    }
+
+    fn bf16(&self) -> Bf16Rule {
+        Bf16Rule::Inside(self.maps())
     }
 
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
         let (x, w, y) = (&inputs[0].meta().shape, &inputs[1].meta().shape, &outputs[0].meta().shape);
         let p = problem(&self.options, x, w, y);
-        float!(inputs[0].meta().dtype, T => {
-            let given = |at: Option<usize>| at.map(|at| inputs[at].values::<T>());
-            let (bias, add) = (given(self.after.bias_at()), given(self.after.shortcut_at()));
+        stored!(inputs[0].meta().dtype, S => {
+            let bias = self.after.bias_at().map(|at| inputs[at].values());
+            let add = self.after.shortcut_at().map(|at| inputs[at].values::<S>());
             let epilogue = Epilogue { bias, add, activation: self.options.activation };
-            let (x, w) = (inputs[0].values::<T>(), inputs[1].values::<T>());
+            let (x, w) = (inputs[0].values::<S>(), inputs[1].values());
             let packed = inputs[1].packed(|w| conv::pack_weight(&p, w));
-            conv::forward(&p, x, w, packed, epilogue, outputs[0].values::<T>());
+            conv::forward(&p, x, w, packed, epilogue, outputs[0].values::<S>());
         });
     }
 

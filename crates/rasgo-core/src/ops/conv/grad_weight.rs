@@ -2,16 +2,16 @@
 
 use rasgo_kernels::conv;
 
-use super::super::float;
+use super::super::stored;
 use super::forward::{After, Conv};
 use super::transposed::Transposed;
 use super::{ConvOptions, problem};
 use crate::error::Result;
 use crate::meta::{Meta, Shape};
-use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::op::{Bf16Rule, Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
 use crate::reach::{self, Reaches};
 
-/// dw from x and dy: every pixel adds its patch times its gradient.
+/// dw from x and dy: every pixel adds its patch times its gradient. Of bfloat16 it is float32, as the weight.
 #[derive(Debug, Clone)]
 pub(super) struct GradWeight {
     pub(super) name: &'static str,
@@ -25,17 +25,21 @@ impl Op for GradWeight {
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
-        Ok(Metas::from_iter([Meta::plain(self.weight.clone(), inputs[0].dtype)]))
+        Ok(Metas::from_iter([Meta::plain(self.weight.clone(), inputs[0].dtype.wide())]))
     }
 
     fn layout(&self) -> LayoutRule {
         LayoutRule::ChannelsLast(Mask::of(&[0, 1]))
     }
 
+    fn bf16(&self) -> Bf16Rule {
+        Bf16Rule::Inside(Mask::of(&[0, 1]))
+    }
+
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
         let p = problem(&self.options, &inputs[0].meta().shape, &self.weight, &inputs[1].meta().shape);
-        float!(inputs[0].meta().dtype, T => {
-            conv::grad_weight(&p, inputs[0].values::<T>(), inputs[1].values::<T>(), outputs[0].values::<T>());
+        stored!(inputs[0].meta().dtype, S => {
+            conv::grad_weight(&p, inputs[0].values::<S>(), inputs[1].values::<S>(), outputs[0].values());
         });
     }
 

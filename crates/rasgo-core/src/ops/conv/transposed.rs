@@ -3,7 +3,7 @@
 use rasgo_kernels::conv;
 
 use super::super::linear::ColumnSums;
-use super::super::{AXES, Activation, expect_float, expect_sizes, expect_window, float};
+use super::super::{AXES, Activation, expect_maps_and_channels, expect_sizes, expect_window, stored};
 use super::forward::{After, Conv};
 use super::grad_weight::GradWeight;
 use super::{
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
-use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
+use crate::op::{Bf16Rule, Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
 use crate::reach::{self, Reach, Reaches};
 use crate::tensor::Tensor;
 
@@ -127,7 +127,7 @@ impl Op for Transposed {
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
-        let dtype = expect_float(inputs)?;
+        let dtype = expect_maps_and_channels(inputs, Mask::of(&[0]))?;
         let shape = self.output_shape(&inputs[0].shape, &inputs[1].shape)?;
         expect_bias(inputs.get(2), shape[1])?;
         Ok(Metas::from_iter([Meta::channels_last(shape, dtype)]))
@@ -137,13 +137,16 @@ impl Op for Transposed {
         LayoutRule::ChannelsLast(Mask::of(&[0]))
     }
 
+    fn bf16(&self) -> Bf16Rule {
+        Bf16Rule::Inside(Mask::of(&[0]))
+    }
+
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
         let (x, w, y) = (&inputs[0].meta().shape, &inputs[1].meta().shape, &outputs[0].meta().shape);
         let p = problem(&self.options, y, w, x);
-        float!(inputs[0].meta().dtype, T => {
-            let bias = inputs.get(2).map(|bias| bias.values::<T>());
-            let (x, w) = (inputs[0].values::<T>(), inputs[1].values::<T>());
-            conv::grad_input(&p, x, w, bias, outputs[0].values::<T>());
+        stored!(inputs[0].meta().dtype, S => {
+            let bias = inputs.get(2).map(|bias| bias.values());
+            conv::grad_input(&p, inputs[0].values::<S>(), inputs[1].values(), bias, outputs[0].values::<S>());
         });
     }
 
