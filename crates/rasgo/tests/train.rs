@@ -355,7 +355,9 @@ fn a_changed_configuration_is_not_resumed() {
     let folder = stopped(&place, "stopped");
     let path = folder.join("config.toml");
     let text = std::fs::read_to_string(&path).unwrap();
-    for (from, to) in [("epochs = 2", "epochs = 1"), ("lr = 0.01", "lr = 0.02"), ("adamw", "adam")] {
+    let precision = ("seed = 3\n", "seed = 3\nprecision = \"bf16\"\n");
+    for (from, to) in [("epochs = 2", "epochs = 1"), ("lr = 0.01", "lr = 0.02"), ("adamw", "adam"), precision]
+    {
         assert!(text.contains(from), "{text}");
         std::fs::write(&path, text.replace(from, to)).unwrap();
         let error = trainer().resume(&folder, &mut Silent).unwrap_err();
