@@ -1,11 +1,14 @@
-"""The recipe of cifar10.toml in PyTorch: the same files, network, rule, schedule, batches and augmentation, in f32.
+"""The recipe of cifar10.toml in PyTorch: the same files, network, rule, schedule, batches and augmentation.
 
     python3 bench/cifar10_pytorch.py FOLDER [--seed 1] [--epochs N] [--threads 2] [--steps N] [--contiguous]
+                                    [--precision f32|bf16]
 
 Trains, and prints loss and time of each epoch and the accuracy on FOLDER/test after the last, as the mean over each image
 and its mirror image. With --steps N it prints the images/s of N steps instead, loading and augmentation among them, after
 five that do not count. Network and numbers are read from cifar10_net.toml and cifar10.toml beside this file. Tensors are
-channels-last, PyTorch's faster f32 mode here, but with --contiguous. It needs torch and torchvision.
+channels-last, PyTorch's faster f32 mode here, but with --contiguous. With --precision bf16 the network runs under autocast,
+as `rasgo train --config bench/cifar10.toml --precision bf16`: weights, loss and update are f32. It needs torch and
+torchvision.
 """
 import argparse, pathlib, time, tomllib
 import torch, torch.nn as nn, torch.nn.functional as F
@@ -22,6 +25,7 @@ ap.add_argument("--epochs", type=int, default=recipe["epochs"])
 ap.add_argument("--threads", type=int, default=2)
 ap.add_argument("--steps", type=int, default=0)
 ap.add_argument("--contiguous", action="store_true")
+ap.add_argument("--precision", choices=["f32", "bf16"], default="f32")
 a = ap.parse_args()
 torch.set_num_threads(a.threads)
 torch.manual_seed(a.seed)
@@ -124,8 +128,14 @@ steps_an_epoch = len(images) // size
 total = a.epochs * steps_an_epoch
 
 
+def scores(x):
+    """What the network makes of a batch in the precision that was asked for, as f32."""
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=a.precision == "bf16"):
+        return model(x).float()
+
+
 def train_step(step, chosen):
-    loss = F.cross_entropy(model(batch(images, chosen)), labels[chosen], label_smoothing=recipe["label_smoothing"])
+    loss = F.cross_entropy(scores(batch(images, chosen)), labels[chosen], label_smoothing=recipe["label_smoothing"])
     loss.backward()
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -162,5 +172,5 @@ found = 0
 with torch.no_grad():
     for x, y in zip(images.split(250), labels.split(250)):
         x = normalized(x)
-        found += ((model(x) + model(x.flip(3))).argmax(1) == y).sum().item()
+        found += ((scores(x) + scores(x.flip(3))).argmax(1) == y).sum().item()
 print(f"{100 * found / len(labels):.2f} % of {len(labels)} test images, after {time.perf_counter() - start:.0f} s")

@@ -1,13 +1,15 @@
 """Runs rasgo and its peers in turns on the same work and prints both beside each other, as Markdown.
 
-    python3 bench/compare.py [--what layers|steps|infer|memory|all] [--rounds 5] [--threads N] [--no-compile]
-                             [--rasgo target/release/rasgo] [--python python3] [--only lenet5 "resnet 64>64" ...]
-                             [--retries 0] [--wait 0] [--seconds 1.0] [--out bench/record/FILE.md]
+    python3 bench/compare.py [--what layers|steps|infer|memory|all] [--precision f32|bf16|both] [--rounds 5]
+                             [--threads N] [--no-compile] [--rasgo target/release/rasgo] [--python python3]
+                             [--only lenet5 "resnet 64>64" ...] [--retries 0] [--wait 0] [--seconds 1.0]
+                             [--out bench/record/FILE.md]
 
 Build rasgo first (cargo build --release). --python needs torch, and torchvision for the larger networks, a C++ compiler
 for torch.compile, onnxruntime, onnx and onnxscript for ONNX Runtime. The peers are PyTorch in every mode that
-bench/pytorch_bench.py has in f32, and for inference ONNX Runtime. Every figure is the median over the rounds; a round
-takes one piece of work after the other, and runs rasgo and then each peer on it, each in a process of its own.
+bench/pytorch_bench.py has in that precision, and for inference ONNX Runtime. Training steps are measured in f32 and in bf16,
+a table each, where PyTorch's bf16 is autocast; all else in f32. Every figure is the median over the rounds; a round takes
+one piece of work after the other, and runs rasgo and then each peer on it, each in a process of its own.
 """
 import argparse
 import datetime
@@ -38,6 +40,7 @@ NETWORKS = {
 SMALL_NETWORKS = {"mlp 1x28x28 b128": "mlp", "lecun1990 1x28x28 b128": "lecun1990"}
 EAGER = ["eager", "channels_last"]
 COMPILED = ["compile", "compile_cl"]
+BF16 = ["bf16_cl", "bf16_compile_cl"]
 
 
 def layer_names():
@@ -48,36 +51,45 @@ def layer_names():
 class Kind:
     """A kind of work: its rows, what a row's figures are, and the processes in which a peer's modes run."""
 
-    def __init__(self, row, title, about, names, figures, peers):
-        self.row, self.title, self.about, self.names, self.peers = row, title, about, names, peers
+    def __init__(self, what, row, title, about, names, figures, peers, precision="f32"):
+        self.what, self.row, self.title, self.about, self.names, self.peers = what, row, title, about, names, peers
         self.figures = figures  # the name of each, whether less is better, and its digits after the point
+        self.precision = precision
 
 
 def kinds():
+    steps = "Images/s of forward, cross entropy, backward, SGD with momentum"
     # The last mode of inference folds normalisations into convolutions and keeps weights packed, as ONNX Runtime does.
-    return {
-        "layers": Kind(
-            "layer", "Convolution layers", "GFLOP/s of each pass alone, counted as direct convolution.", layer_names(),
-            [(of, False, 0) for of in ("forward", "gradient to the input", "gradient to the weight")],
+    return [
+        Kind(
+            "layers", "layer", "Convolution layers", "GFLOP/s of each pass alone, counted as direct convolution.",
+            layer_names(), [(of, False, 0) for of in ("forward", "gradient to the input", "gradient to the weight")],
             [["nchw", "nhwc"]]),
-        "steps": Kind(
-            "step", "Training steps", "Images/s of forward, cross entropy, backward, SGD with momentum.",
-            list(NETWORKS), [("images/s", False, 0)], [EAGER + COMPILED]),
-        "infer": Kind(
-            "infer", "Inference", "Evaluation without gradients.", list(NETWORKS),
+        Kind(
+            "steps", "step", "Training steps", f"{steps}.", list(NETWORKS), [("images/s", False, 0)],
+            [EAGER + COMPILED]),
+        Kind(
+            "steps", "step", "Training steps",
+            f"{steps}: maps in bf16; weights, their gradients, the loss and the update in f32. PyTorch's is autocast.",
+            list(NETWORKS), [("images/s", False, 0)], [BF16], "bf16"),
+        Kind(
+            "infer", "infer", "Inference", "Evaluation without gradients.", list(NETWORKS),
             [("ms, one image", True, 3), ("images/s of 32 at once", False, 0)],
             [EAGER + COMPILED + ["compile_freeze"], ["onnxruntime"]]),
-        "memory": Kind(
-            "memory", "Memory of three training steps",
+        Kind(
+            "memory", "memory", "Memory of three training steps",
             "MB of 10^6 bytes: growth of the peak of resident memory from just before the model is made, after two "
             "steps of a tiny network in both.", list(NETWORKS | SMALL_NETWORKS), [("MB", True, 1)],
             [["eager"], ["channels_last"]]),
-    }
+    ]
 
 
 def options():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--what", choices=[*kinds(), "all"], default="all", help="what to measure (all)")
+    whats = list(dict.fromkeys(kind.what for kind in kinds()))
+    ap.add_argument("--what", choices=[*whats, "all"], default="all", help="what to measure (all)")
+    ap.add_argument("--precision", choices=["f32", "bf16", "both"], default="both",
+                    help="measure only what is in that precision; bf16 is of steps alone (both)")
     ap.add_argument("--rounds", type=int, default=5, help="how often all run; the medians count (5)")
     ap.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads of each (all)")
     ap.add_argument("--seconds", type=float, default=1.0, help="time for one figure of one mode (1.0)")
@@ -93,9 +105,11 @@ def options():
                     help="before each run, wait up to S seconds for a second in which they took less (0)")
     ap.add_argument("--out", default="", metavar="FILE", help="write the tables there too, as bench/record/all.md")
     a = ap.parse_args()
-    a.kinds = kinds() if a.what == "all" else {a.what: kinds()[a.what]}
+    a.kinds = [kind for kind in kinds() if a.what in (kind.what, "all") and a.precision in (kind.precision, "both")]
+    if not a.kinds:
+        ap.error(f"--what {a.what} is not measured in {a.precision}: only steps are; leave --precision out")
     if a.only:
-        names = [name for kind in a.kinds.values() for name in kind.names]
+        names = [name for kind in a.kinds for name in kind.names]
         for only in a.only:
             if not any(is_chosen(name, [only]) for name in names):
                 ap.error(f"no row begins with {only!r}; the rows are {', '.join(dict.fromkeys(names))}")
@@ -162,19 +176,22 @@ class Turns:
         self.disturbed.append(best[0])
         return best[1]
 
-    def rasgo(self, what, name):
+    def rasgo(self, kind, name):
         """The figures of a row."""
-        work = ["--model", (NETWORKS | SMALL_NETWORKS)[name]] if what == "memory" else ["--only", name, *self.seconds()]
-        command = [self.a.rasgo, "bench", what, *work, "--json", "--threads", str(self.a.threads)]
+        if kind.what == "memory":
+            work = ["--model", (NETWORKS | SMALL_NETWORKS)[name]]
+        else:
+            work = ["--only", name, "--precision", kind.precision, *self.seconds()]
+        command = [self.a.rasgo, "bench", kind.what, *work, "--json", "--threads", str(self.a.threads)]
         result = self.run(command, json.loads)
         self.machine = {**result, "peak": max(result["peak"], self.machine.get("peak", 0.0))}
         return next(row[3:] for row in result["rows"] if row[1] == name)
 
-    def peer(self, what, name, row, modes):
+    def peer(self, kind, name, modes):
         """The figures of a row, by mode; a mode that fails has none."""
         with tempfile.TemporaryDirectory() as folder:
             file = os.path.join(folder, "rows.json")
-            command = [self.a.python, PEER, "--threads", str(self.a.threads), "--json", file, "--only", what,
+            command = [self.a.python, PEER, "--threads", str(self.a.threads), "--json", file, "--only", kind.what,
                        "--model", name, "--modes", ",".join(modes), *self.seconds()]
 
             def read(text):
@@ -183,7 +200,7 @@ class Turns:
                     return json.load(f)
             result = self.run(command, read)
         self.torch = result["torch"]
-        found = {mode: figures for kind, _name, mode, *figures in result["rows"] if kind == row}
+        found = {mode: figures for row, _name, mode, *figures in result["rows"] if row == kind.row}
         self.missing |= {mode for mode in modes if mode not in found}
         return found
 
@@ -198,15 +215,16 @@ def modes_of(a, kind):
     return [modes for modes in lists if modes]
 
 
-def collect(turns, what, kind):
+def collect(turns, kind):
     """By row, the figures of all rounds: rasgo's, and the peers' by mode."""
     rows = {name: ([], {}) for name in kind.names if is_chosen(name, turns.a.only)}
     for number in range(turns.a.rounds):
         for name, (ours, theirs) in rows.items():
-            print(f"round {number + 1} of {turns.a.rounds}: {what}, {name}", file=sys.stderr, flush=True)
-            ours.append(turns.rasgo(what, name))
+            print(f"round {number + 1} of {turns.a.rounds}: {kind.what} in {kind.precision}, {name}", file=sys.stderr,
+                  flush=True)
+            ours.append(turns.rasgo(kind, name))
             for modes in modes_of(turns.a, kind):
-                for mode, figures in turns.peer(what, name, kind.row, modes).items():
+                for mode, figures in turns.peer(kind, name, modes).items():
                     theirs.setdefault(mode, []).append(figures)
     return rows
 
@@ -216,9 +234,9 @@ def cell(figures, digits):
     return f"{median} ({min(figures):,.{digits}f}–{max(figures):,.{digits}f})" if len(figures) > 1 else median
 
 
-def table(turns, what, kind):
+def table(turns, kind):
     """The table of a kind of work, and its worst ratio with the row's name; nothing where no row is chosen."""
-    rows = collect(turns, what, kind)
+    rows = collect(turns, kind)
     lines = ["| work | figure | rasgo | best peer | its mode | ratio |", "|---|---|---:|---:|---|---:|"]
     ratios = []
     for name, (ours, theirs) in rows.items():
@@ -237,7 +255,7 @@ def table(turns, what, kind):
     if not rows:
         return None
     worst = "Worst: {1}, {0:.2f}.\n".format(*min(ratios)) if ratios else ""
-    return f"## {kind.title}, f32\n\n{kind.about}\n\n" + "\n".join(lines) + f"\n\n{worst}"
+    return f"## {kind.title} in {kind.precision}\n\n{kind.about}\n\n" + "\n".join(lines) + f"\n\n{worst}"
 
 
 def header(turns):
@@ -267,7 +285,7 @@ def header(turns):
 def main():
     a = options()
     turns = Turns(a)
-    tables = [table(turns, what, kind) for what, kind in a.kinds.items()]
+    tables = [table(turns, kind) for kind in a.kinds]
     text = "\n".join(["# rasgo beside its peers\n", header(turns)] + [part for part in tables if part])
     print(text)
     if a.out:

@@ -8,6 +8,7 @@ mod numbers;
 mod operations;
 mod paths;
 mod plot;
+mod precision;
 mod report;
 mod sample_picture;
 mod terminal;

@@ -10,6 +10,7 @@ use rasgo::{Error, Result, zoo};
 use crate::commands::{evaluate_on, own_part};
 use crate::paths::last_part;
 use crate::plot::{Curve, plot};
+use crate::precision::in_precision;
 use crate::sample_picture::sample_picture;
 use crate::terminal::whole;
 
@@ -105,7 +106,8 @@ fn head(config: &TrainConfig, lines: &[EpochMetrics], samples: &str) -> String {
         test.or(m.val_accuracy.map(|accuracy| (accuracy, "held-out")))
     });
     let result = last.map_or(String::new(), |(accuracy, part)| {
-        format!("<p><b>{}</b> of the {part} {samples}.</p>", percent(accuracy))
+        let precision = in_precision(config.precision);
+        format!("<p><b>{}</b> of the {part} {samples}{precision}.</p>", percent(accuracy))
     });
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>\

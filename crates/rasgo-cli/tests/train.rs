@@ -81,6 +81,72 @@ fn a_run_has_the_same_bits_at_any_number_of_threads_and_learns() {
 }
 
 #[test]
+fn a_run_in_bf16_learns_with_the_same_bits_at_any_number_of_threads_and_eval_finds_its_figures() {
+    let place = Place::new();
+    let mut hashes = Vec::new();
+    for threads in ["1", "2", "3"] {
+        let mut arguments = place.train(threads);
+        arguments.extend(["--precision", "bf16", "--threads", threads].map(String::from));
+        let output = run(&as_str(&arguments));
+        assert!(output.status.success(), "{}", error_of(&output));
+        assert!(error_of(&output).contains("parameters, in bf16"), "{}", error_of(&output));
+        hashes.push(hash(Path::new(&place.path(threads))));
+    }
+    assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
+    assert!(run(&as_str(&place.train("f32"))).status.success());
+    assert_ne!(hash(Path::new(&place.path("f32"))), hashes[0]);
+
+    let folder = place.path("1");
+    let config = fs::read_to_string(Path::new(&folder).join("config.toml")).unwrap();
+    assert!(config.contains("precision = \"bf16\""), "{config}");
+    let report = fs::read_to_string(Path::new(&folder).join("report.html")).unwrap();
+    assert!(report.contains("of the test images, in bf16."), "{report}");
+    let metrics = fs::read_to_string(Path::new(&folder).join("metrics.jsonl")).unwrap();
+    let lines: Vec<serde_json::Value> =
+        metrics.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let loss = |line: &serde_json::Value| line["train_loss"].as_f64().unwrap();
+    assert!(loss(&lines[2]) < 0.8 * loss(&lines[0]), "{metrics}");
+    let eval = |run_folder: &str| -> serde_json::Value {
+        let output = run(&["eval", run_folder, "--json"]);
+        assert!(output.status.success(), "{}", error_of(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let found = eval(&folder);
+    assert_eq!(found["loss"], lines[2]["test_loss"]);
+    assert_eq!(found["accuracy"], lines[2]["test_accuracy"]);
+    assert_eq!(found["accuracy"], 1.0);
+    let sample = format!("{}:test:4", place.path("bars"));
+    assert!(run(&["predict", &folder, &sample]).status.success());
+}
+
+#[test]
+fn a_run_does_not_go_on_in_another_precision() {
+    let place = Place::new();
+    let folder = place.path("killed");
+    let mut arguments = place.train("killed");
+    arguments.extend(["--precision", "bf16"].map(String::from));
+    // So many epochs that it is not finished when it is killed.
+    assert_eq!(arguments[2..4], ["--epochs", "3"]);
+    arguments[3] = "1000".to_string();
+    let mut child = rasgo(&as_str(&arguments)).spawn().unwrap();
+    let begun = std::time::Instant::now();
+    while !Path::new(&folder).join("checkpoint/latest").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let _ = child.kill();
+    child.wait().unwrap();
+    let config = Path::new(&folder).join("config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let other = text.replace("precision = \"bf16\"\n", "");
+    assert_ne!(other, text);
+    fs::write(&config, other).unwrap();
+    let output = run(&["train", "--resume", &folder]);
+    let error = error_of(&output);
+    assert!(output.status.code() == Some(1) && error.contains("config.toml has changed"), "{error}");
+}
+
+#[test]
 fn a_killed_run_goes_on_to_the_same_bits() {
     let place = Place::new();
     assert!(run(&as_str(&place.train("whole"))).status.success());
@@ -360,6 +426,8 @@ fn bad_input_is_one_clear_line_and_nothing_is_made() {
         (&["train", &bars, "--label-smoothing", "1", "--out", &out], 2, "below 1"),
         (&["train", &bars, "--accumulate", "0", "--out", &out], 2, "1 or more"),
         (&["train", &bars, "--optimizer", "adm", "--out", &out], 2, "adam"),
+        (&["train", &bars, "--precision", "f16", "--out", &out], 2, "[possible values: f32, bf16]"),
+        (&["train", "--resume", &bars, "--precision", "bf16"], 2, "cannot be used with"),
         (&["train", "--resume", &bars, "--lr", "0.1"], 2, "cannot be used with"),
         (&["train", "--resume", &bars, "--out", &out], 2, "cannot be used with"),
     ];

@@ -25,7 +25,7 @@ pub mod train;
 pub mod zoo;
 
 pub use rasgo_core::{
-    Counters, DType, Element, Error, ErrorKind, Gradients, Isa, Layout, Meta, Result, Shape, Tensor,
+    Bf16, Counters, DType, Element, Error, ErrorKind, Gradients, Isa, Layout, Meta, Result, Shape, Tensor,
     conv_kernels, counters, grad, no_grad, observe, ops, peak, random, reach, settings, threads, trim_memory,
 };
 

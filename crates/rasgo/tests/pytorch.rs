@@ -18,7 +18,7 @@ use pytorch_formula::{Answer, golden, tensor, weights};
 use rasgo::data::Normalize;
 use rasgo::formats::{Disk, ResizeRule, safetensors, weights_hash};
 use rasgo::nn::{Module, ModuleExt};
-use rasgo::train::{ModelInfo, SavedModel};
+use rasgo::train::{ModelInfo, Precision, SavedModel};
 use rasgo::zoo::{self, Network};
 use rasgo::{Tensor, no_grad, random};
 
@@ -185,6 +185,7 @@ fn write_ours(model: &zoo::Model, folder: &Path) {
         resize: ResizeRule::default(),
         data: "none".to_string(),
         mirrored: false,
+        precision: Precision::F32,
     };
     let file = folder.join(format!("{}.safetensors", model.name));
     info.save(&network, &disk, &file).unwrap();

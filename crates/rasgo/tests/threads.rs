@@ -11,7 +11,7 @@ use rasgo::data::{Augment, Loader, LoaderOptions, Normalize};
 use rasgo::formats::{ResizeRule, weights_hash};
 use rasgo::nn::{self, Module, ModuleExt, Sequential};
 use rasgo::optim::Optimizer;
-use rasgo::train::{ModelInfo, SavedModel};
+use rasgo::train::{ModelInfo, Precision, SavedModel};
 use rasgo::{ErrorKind, Result, Tensor, no_grad, random, settings, zoo};
 
 const THREADS: usize = 8;
@@ -46,6 +46,7 @@ fn a_model_predicts_from_eight_threads_at_once_what_it_predicts_alone() {
                 resize: ResizeRule::default(),
                 data: "mnist".to_string(),
                 mirrored: false,
+                precision: Precision::F32,
             },
         };
         let images: Vec<Tensor> = (0..10).map(|_| Tensor::rand(model.input.to_vec())).collect();

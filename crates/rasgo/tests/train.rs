@@ -9,7 +9,7 @@ use rasgo::data::Splits;
 use rasgo::formats::Disk;
 use rasgo::optim::{Rule, Schedule};
 use rasgo::prelude::*;
-use rasgo::train::{AugmentConfig, Observer, Outcome, Progress, Silent};
+use rasgo::train::{AugmentConfig, Observer, Outcome, Precision, Progress, Silent};
 
 /// Bright upper or lower halves.
 struct Halves {
@@ -355,7 +355,9 @@ fn a_changed_configuration_is_not_resumed() {
     let folder = stopped(&place, "stopped");
     let path = folder.join("config.toml");
     let text = std::fs::read_to_string(&path).unwrap();
-    for (from, to) in [("epochs = 2", "epochs = 1"), ("lr = 0.01", "lr = 0.02"), ("adamw", "adam")] {
+    let precision = ("seed = 3\n", "seed = 3\nprecision = \"bf16\"\n");
+    for (from, to) in [("epochs = 2", "epochs = 1"), ("lr = 0.01", "lr = 0.02"), ("adamw", "adam"), precision]
+    {
         assert!(text.contains(from), "{text}");
         std::fs::write(&path, text.replace(from, to)).unwrap();
         let error = trainer().resume(&folder, &mut Silent).unwrap_err();
@@ -408,6 +410,29 @@ fn a_mirrored_model_gives_an_image_and_its_mirror_image_the_same_everywhere() {
     model.info.mirrored = false;
     assert_ne!(model.predict(&image).unwrap(), model.predict(&mirror).unwrap());
     assert!((loss(&model) - test.loss).abs() > 1e-6);
+}
+
+#[test]
+fn a_run_in_bf16_goes_on_to_the_same_bits_and_its_model_is_measured_in_bf16() {
+    let mut place = Place::new();
+    place.config.mirrored = true;
+    let of_f32 = place.run("f32").metrics.weights_hash;
+    place.config.precision = Precision::Bf16;
+    let outcome = place.run("whole");
+    assert_ne!(outcome.metrics.weights_hash, of_f32);
+    let folder = place.path("stopped");
+    trainer().run(&place.config, &folder, &mut StopAfter(7)).unwrap_err();
+    let again = trainer().resume(&folder, &mut Silent).unwrap().metrics;
+    assert_eq!(again.weights_hash, outcome.metrics.weights_hash);
+    assert_eq!((again.val_loss, again.test_loss), (outcome.metrics.val_loss, outcome.metrics.test_loss));
+
+    let mut model = train::SavedModel::load(&outcome.folder).unwrap();
+    let options = LoaderOptions::new().batch_size(250).normalize(model.info.normalize.clone());
+    let loader = Loader::new(halves(20), options).unwrap();
+    let loss = |model: &train::SavedModel| train::evaluate_by(|x| model.forward(x), &loader).unwrap().loss;
+    assert_eq!(Some(loss(&model)), outcome.metrics.test_loss);
+    model.info.precision = Precision::F32;
+    assert_ne!(Some(loss(&model)), outcome.metrics.test_loss);
 }
 
 #[test]

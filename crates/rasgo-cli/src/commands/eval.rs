@@ -12,7 +12,8 @@ use serde_json::json;
 
 use crate::terminal::{note, print, table, whole};
 
-/// Accuracy, loss, precision and recall of each class, and the confusion matrix.
+/// Accuracy, loss, precision and recall of each class, and the confusion matrix. The model computes in the type of values that
+/// it was trained in, f32 or bf16, so that the figures are those of its run.
 #[derive(Debug, Args)]
 pub(crate) struct Eval {
     /// A run folder, or a model.safetensors

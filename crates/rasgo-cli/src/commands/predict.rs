@@ -12,6 +12,9 @@ use crate::numbers::positive;
 use crate::terminal::{note, print, print_error};
 
 /// An image file of any size and mode is brought to the model's input; arrays must have its shape, alone or as a batch.
+///
+/// The model computes in the type of values that it was trained in, f32 or bf16, with its normalisations folded into the layers
+/// before them: probabilities may differ from those of eval in the digits that the type does not hold.
 #[derive(Debug, Args)]
 pub(crate) struct Predict {
     /// A run folder, or a model.safetensors

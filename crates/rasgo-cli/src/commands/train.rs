@@ -10,6 +10,7 @@ use rasgo::{Error, ErrorKind, Result, zoo};
 
 use crate::configuration::Configuration;
 use crate::paths::from_here;
+use crate::precision::in_precision;
 use crate::report;
 use crate::terminal::{note, print, whole};
 
@@ -164,7 +165,8 @@ impl Watch {
 impl Observer for Watch {
     fn started(&mut self, setup: &Setup) {
         self.samples = setup.samples;
-        self.line(&format!("{}; {} parameters", setup.description, whole(setup.parameters as u64)));
+        let (parameters, precision) = (whole(setup.parameters as u64), in_precision(setup.precision));
+        self.line(&format!("{}; {parameters} parameters{precision}", setup.description));
         for text in &setup.notes {
             self.line(&format!("note: {text}"));
         }

@@ -7,6 +7,22 @@
 //! [`cross_entropy`](crate::Tensor::cross_entropy), [`mse_loss`](crate::Tensor::mse_loss) and
 //! [`binary_cross_entropy_with_logits`](crate::Tensor::binary_cross_entropy_with_logits), with the options of PyTorch's
 //! `nn.CrossEntropyLoss` and the like.
+//!
+//! What layers make has the type of what they are given. So training in bfloat16 is a batch of it; parameters and their
+//! gradients are float32 all the same, and so should the loss be:
+//!
+//! ```
+//! use rasgo::prelude::*;
+//! # let mut net = nn::Sequential::new().add(nn::Conv2d::new(1, 8, 3)).add(nn::Flatten::new()).add(nn::Linear::new(288, 10));
+//! # let mut opt = Optimizer::sgd(0.1);
+//! # let (x, target) = (Tensor::rand([16, 1, 8, 8]), Tensor::randint(0, 10, [16])?);
+//! let scores = net.forward(x.to_dtype(DType::Bf16)?)?.to_dtype(DType::F32)?;
+//! let loss = scores.cross_entropy(&target, Default::default())?;
+//! opt.step(&mut net, loss.backward()?)?;
+//! # Ok::<(), rasgo::Error>(())
+//! ```
+//!
+//! [`train::Precision`](crate::train::Precision) is the choice as a value, and [`TrainConfig`](crate::train::TrainConfig) has one.
 
 mod activation;
 mod batch_norm;

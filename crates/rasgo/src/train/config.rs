@@ -5,6 +5,7 @@ use std::path::Path;
 use rasgo_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
+use super::precision::Precision;
 use crate::data::{Augment, Dataset, samples_called};
 use crate::optim::{Rule, Schedule};
 use crate::text_file::read_text;
@@ -87,6 +88,9 @@ pub struct TrainConfig {
     /// what must not be mirrored, as letters.
     #[serde(skip_serializing_if = "is_default")]
     pub mirrored: bool,
+    /// The type of the values between layers, in training and wherever the model is measured or predicts.
+    #[serde(skip_serializing_if = "is_default")]
+    pub precision: Precision,
     /// Training samples that are held out for validation; with 0 there is none. Unsaid, a tenth of them, 1000 at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_out: Option<usize>,
@@ -117,6 +121,7 @@ impl Default for TrainConfig {
             ema: 0.0,
             label_smoothing: 0.05,
             mirrored: false,
+            precision: Precision::F32,
             held_out: None,
             seed: 0,
             exact: false,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::evaluate::Evaluation;
+use super::precision::Precision;
 
 /// A run that is about to begin.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub struct Setup {
     pub samples: &'static str,
     /// Parameters of the network.
     pub parameters: usize,
+    /// The type of the values between layers.
+    pub precision: Precision,
     /// What is unusual, a line each.
     pub notes: Vec<String>,
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rasgo_core::{Error, ErrorKind, Result, Tensor};
 
+use super::precision::Precision;
 use crate::data::{Normalize, batch_of, samples_called};
 use crate::formats::{Disk, ImageOptions, ResizeRule, read_image, safetensors};
 use crate::nn::{Module, ModuleExt, expect_unfused};
@@ -28,16 +29,19 @@ pub struct ModelInfo {
     pub data: String,
     /// Whether the mean of the outputs for an image and its mirror image is what counts.
     pub mirrored: bool,
+    /// The type of the values between layers.
+    pub precision: Precision,
 }
 
 impl ModelInfo {
-    /// The output of a network in evaluation for a batch.
+    /// The output of a network in evaluation for a batch, as float32.
     pub fn forward(&self, network: &Network, batch: Tensor) -> Result<Tensor> {
+        let predict = |batch: Tensor| self.precision.run(batch, |x| network.predict(x));
         if !self.mirrored {
-            return network.predict(batch);
+            return predict(batch);
         }
-        let mirror = network.predict(batch.flip(&[-1])?)?;
-        (network.predict(batch)? + mirror)?.scale(0.5)
+        let mirror = predict(batch.flip(&[-1])?)?;
+        (predict(batch)? + mirror)?.scale(0.5)
     }
 
     /// Writes the one file: the weights, and in its metadata the rest.
@@ -59,6 +63,9 @@ impl ModelInfo {
         ]);
         if self.mirrored {
             metadata.insert("rasgo.mirrored".to_string(), "true".to_string());
+        }
+        if self.precision != Precision::default() {
+            metadata.insert("rasgo.precision".to_string(), self.precision.name().to_string());
         }
         safetensors::save(disk, path, &network.state_dict(), &metadata)
     }
@@ -103,12 +110,14 @@ impl SavedModel {
         network.load_state_dict(&loaded.tensors).map_err(|error| error.file(&path))?;
         network.eval();
         let numbers = |name: &str| serde_json::from_str::<Vec<f32>>(field(name)?).map_err(broken);
+        let precision = loaded.metadata.get("rasgo.precision").map(|name| Precision::from_name(name));
         let info = ModelInfo {
             classes: serde_json::from_str(field("rasgo.classes")?).map_err(broken)?,
             normalize: Normalize::new(numbers("rasgo.mean")?, numbers("rasgo.std")?)?,
             resize: ResizeRule::from_name(field("rasgo.resize")?)?,
             data: field("rasgo.data")?.clone(),
             mirrored: loaded.metadata.get("rasgo.mirrored").is_some_and(|value| value == "true"),
+            precision: precision.transpose().map_err(|error| error.file(&path))?.unwrap_or_default(),
         };
         let (named, wanted) = (info.classes.len(), network.classes());
         if named != wanted {

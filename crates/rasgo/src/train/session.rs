@@ -121,7 +121,8 @@ impl<'a> Session<'a> {
         });
         let mean = (config.ema > 0.0).then(|| WeightMean::new(config.ema, &network)).transpose()?;
         let (resize, data, mirrored) = (ResizeRule::default(), config.data.clone(), config.mirrored);
-        let info = ModelInfo { classes, normalize, resize, data, mirrored };
+        let precision = config.precision;
+        let info = ModelInfo { classes, normalize, resize, data, mirrored, precision };
         Ok(Session {
             trainer,
             config,
@@ -168,6 +169,7 @@ impl<'a> Session<'a> {
             description: self.description.clone(),
             samples: samples_called(self.train.dataset().shape()),
             parameters: self.trained.network.parameter_count(),
+            precision: self.config.precision,
             notes: self.notes.clone(),
         });
         if at == Position::default() {
@@ -275,7 +277,11 @@ impl<'a> Session<'a> {
     fn gradients(&self, batch: Batch, step: u64) -> Result<(f64, Gradients)> {
         let label_smoothing = self.config.label_smoothing;
         let options = CrossEntropyOptions { label_smoothing, ..CrossEntropyOptions::default() };
-        let loss = self.trained.network.forward(batch.input)?.cross_entropy(&batch.target, options)?;
+        let Session { config, trained, .. } = self;
+        let loss = config
+            .precision
+            .run(batch.input, |x| trained.network.forward(x))?
+            .cross_entropy(&batch.target, options)?;
         let value = f64::from(loss.item::<f32>()?);
         if !value.is_finite() {
             let text = format!("the loss became {value} at step {}", step + 1);

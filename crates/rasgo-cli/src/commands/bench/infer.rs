@@ -28,7 +28,8 @@ pub(super) fn run(timing: &Timing) -> Result<()> {
         network.fuse()?;
         let time = |batch| {
             let x = images(&architecture, batch);
-            median_time(timing.seconds, || network.predict(x.clone()).map(|y| drop(black_box(y))))
+            let predict = || timing.precision.run(x.clone(), |x| network.predict(x));
+            median_time(timing.seconds, || predict().map(|y| drop(black_box(y))))
         };
         let (one, many) = (time(1)?, time(BATCH)?);
         let (milliseconds, speed) = (1e3 * one, BATCH as f64 / many);

@@ -1,6 +1,7 @@
 //! Convolution layers of named networks: the three passes of each, checked and then timed.
 
 use rasgo::conv_kernels::{self, Buffer, ConvProblem, Epilogue};
+use rasgo::train::Precision;
 use rasgo::{Error, ErrorKind, Result};
 use serde_json::json;
 
@@ -126,6 +127,10 @@ fn time(p: &ConvProblem, seconds: f64) -> Result<[f64; 3]> {
 }
 
 pub(super) fn run(timing: &Timing) -> Result<()> {
+    if timing.precision != Precision::F32 {
+        let text = format!("--precision {}: layers alone are timed in f32", timing.precision.name());
+        return Err(Error::argument(text).hint("leave it out, or time whole steps: rasgo bench steps"));
+    }
     let layers = chosen(Layer::all(), timing.only.as_deref(), |layer| layer.name, |layer| layer.name)?;
     let peak = measured_peak();
     let (mut rows, mut lines) = (Vec::new(), Vec::new());

@@ -1,6 +1,7 @@
 //! Memory of training steps.
 
 use rasgo::Result;
+use rasgo::train::Precision;
 use rasgo::zoo::Architecture;
 use serde_json::json;
 
@@ -21,13 +22,14 @@ const TINY: &str = r#"
 
 pub(super) fn run(model: &str, json: bool) -> Result<()> {
     let Timed { name, model, batch } = Timed::of(model)?;
-    let mut tiny = Training::new(&Architecture::from_toml(TINY)?, 8)?;
+    let precision = Precision::F32;
+    let mut tiny = Training::new(&Architecture::from_toml(TINY)?, 8, precision)?;
     tiny.step()?;
     tiny.step()?;
     drop(tiny);
     rasgo::trim_memory();
     let resident = ResidentMemory::watch()?;
-    let mut training = Training::new(&model.architecture(), batch)?;
+    let mut training = Training::new(&model.architecture(), batch, precision)?;
     for _ in 0..3 {
         training.step()?;
     }
@@ -35,7 +37,7 @@ pub(super) fn run(model: &str, json: bool) -> Result<()> {
     // The peak comes after: it must not leave memory that the model then finds.
     let peak = measured_peak();
     if json {
-        return print(&report(peak, &[json!(["memory", name, "f32", megabytes])]));
+        return print(&report(peak, &[json!(["memory", name, precision.name(), megabytes])]));
     }
     print_machine(peak)?;
     print(&format!("{name}: three training steps take {megabytes:.1} MB"))

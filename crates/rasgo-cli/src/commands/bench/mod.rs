@@ -10,8 +10,10 @@ mod steps;
 
 use clap::{Args, Subcommand};
 use rasgo::Result;
+use rasgo::train::Precision;
 
 use crate::numbers::above_zero;
+use crate::precision::precision;
 
 /// Measure this machine, and the speed and memory of training and predicting on it.
 #[derive(Debug, Args)]
@@ -54,8 +56,8 @@ struct Timing {
     /// Only the rows of that name, or whose names begin with these words; all by default
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
-    /// The type of values: f32
-    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = precision)]
+    /// The type of the values between layers, as in `rasgo train --precision`; layers alone are timed in f32
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = precision())]
     precision: Precision,
     /// How long to repeat one thing: 5 to 200 times, of which the median counts
     #[arg(long, value_name = "S", default_value_t = 1.0, allow_negative_numbers = true, value_parser = above_zero)]
@@ -63,28 +65,6 @@ struct Timing {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-}
-
-/// The type of values that are computed with.
-#[derive(Clone, Copy, Debug)]
-enum Precision {
-    F32,
-}
-
-impl Precision {
-    fn name(self) -> &'static str {
-        match self {
-            Precision::F32 => "f32",
-        }
-    }
-}
-
-fn precision(text: &str) -> Result<Precision, String> {
-    match text {
-        "f32" => Ok(Precision::F32),
-        "bf16" => Err("bf16 is not implemented yet; it must be f32".to_string()),
-        _ => Err("it must be f32".to_string()),
-    }
 }
 
 impl Bench {

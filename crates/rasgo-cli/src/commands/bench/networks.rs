@@ -2,6 +2,7 @@
 
 use rasgo::nn::Module;
 use rasgo::optim::Optimizer;
+use rasgo::train::Precision;
 use rasgo::zoo::{Architecture, DEFAULT, Model, Network, named};
 use rasgo::{Result, Tensor};
 
@@ -53,23 +54,24 @@ pub(super) fn images(architecture: &Architecture, batch: usize) -> Tensor {
 /// A network with all that its steps need.
 pub(super) struct Training {
     pub(super) network: Network,
+    precision: Precision,
     optimizer: Optimizer,
     x: Tensor,
     target: Tensor,
 }
 
 impl Training {
-    pub(super) fn new(architecture: &Architecture, batch: usize) -> Result<Training> {
+    pub(super) fn new(architecture: &Architecture, batch: usize, precision: Precision) -> Result<Training> {
         let network = architecture.build()?;
         let target = Tensor::randint(0, architecture.classes.unwrap_or(10) as i64, [batch])?;
         let x = images(architecture, batch);
         // What it was made of is no part of training.
         rasgo::trim_memory();
-        Ok(Training { network, optimizer: Optimizer::sgd(0.01).momentum(0.9)?, x, target })
+        Ok(Training { network, precision, optimizer: Optimizer::sgd(0.01).momentum(0.9)?, x, target })
     }
 
     pub(super) fn step(&mut self) -> Result<()> {
-        let output = self.network.forward(self.x.clone())?;
+        let output = self.precision.run(self.x.clone(), |x| self.network.forward(x))?;
         let loss = output.cross_entropy(&self.target, Default::default())?;
         self.optimizer.step(&mut self.network, loss.backward()?)
     }

@@ -22,7 +22,7 @@ pub(super) fn run(timing: &Timing) -> Result<()> {
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
     for Timed { name, model, batch } in networks {
         note(&format!("{name} …"));
-        let mut training = Training::new(&model.architecture(), batch)?;
+        let mut training = Training::new(&model.architecture(), batch, timing.precision)?;
         let time = median_time(timing.seconds, || training.step())?;
         let speed = batch as f64 / time;
         let precision = timing.precision.name();
