@@ -3,7 +3,7 @@
 use super::avg::{Average, cell_counts};
 use super::max::{Geometry, forward};
 use super::windows::adaptive_axes;
-use crate::Float;
+use crate::Stored;
 
 /// An adaptive pooling in one, two or three dimensions; axes that are missing come first and have size 1. The
 /// output may be larger than the input.
@@ -20,7 +20,7 @@ pub struct AdaptiveProblem {
 }
 
 /// `dst[n, o, c] = mean over the window of src`.
-pub fn adaptive_avg_forward<T: Float>(p: &AdaptiveProblem, src: &[T], dst: &mut [T]) {
+pub fn adaptive_avg_forward<S: Stored>(p: &AdaptiveProblem, src: &[S], dst: &mut [S]) {
     if dst.is_empty() {
         return;
     }
@@ -30,9 +30,9 @@ pub fn adaptive_avg_forward<T: Float>(p: &AdaptiveProblem, src: &[T], dst: &mut 
 }
 
 /// `dx[n, i, c] = sum over the windows that cover i of dy / cells`.
-pub fn adaptive_avg_backward<T: Float>(p: &AdaptiveProblem, dy: &[T], dx: &mut [T]) {
+pub fn adaptive_avg_backward<S: Stored>(p: &AdaptiveProblem, dy: &[S], dx: &mut [S]) {
     if dy.is_empty() {
-        return dx.fill(T::ZERO);
+        return dx.fill(S::default());
     }
     let axes = adaptive_axes(p.input, p.output);
     let average = Average { n: p.n, c: p.c, input: p.input, output: p.output, axes: &axes };
@@ -41,7 +41,7 @@ pub fn adaptive_avg_backward<T: Float>(p: &AdaptiveProblem, dy: &[T], dx: &mut [
 
 /// `dst[n, o, c] = max over the window of src`; `indices` are pixel numbers of the input plane, as PyTorch's.
 /// The first of equal maxima wins, a NaN wins over all. [`scatter`](super::scatter) is the gradient.
-pub fn adaptive_max_forward<T: Float>(p: &AdaptiveProblem, src: &[T], dst: &mut [T], indices: &mut [i64]) {
+pub fn adaptive_max_forward<S: Stored>(p: &AdaptiveProblem, src: &[S], dst: &mut [S], indices: &mut [i64]) {
     if dst.is_empty() {
         return;
     }

@@ -5,7 +5,7 @@ use super::windows::{Axis, Pixels, Span, coordinates, kernel_axes, pixel};
 use crate::isa::isa_fn;
 use crate::rows::CHUNK;
 use crate::threads::{SharedMut, parallel, parallel_chunks};
-use crate::{Float, Isa};
+use crate::{Float, Isa, Stored};
 
 /// What an average divides by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct AvgOptions {
 }
 
 /// `dst[n, o, c] = sum over the window of src / divisor`. The dilation is 1.
-pub fn avg_forward<T: Float>(p: &PoolProblem, options: AvgOptions, src: &[T], dst: &mut [T]) {
+pub fn avg_forward<S: Stored>(p: &PoolProblem, options: AvgOptions, src: &[S], dst: &mut [S]) {
     if dst.is_empty() {
         return;
     }
@@ -30,7 +30,7 @@ pub fn avg_forward<T: Float>(p: &PoolProblem, options: AvgOptions, src: &[T], ds
 }
 
 /// `dx[n, i, c] = sum over the windows that cover i of dy / divisor`.
-pub fn avg_backward<T: Float>(p: &PoolProblem, options: AvgOptions, dy: &[T], dx: &mut [T]) {
+pub fn avg_backward<S: Stored>(p: &PoolProblem, options: AvgOptions, dy: &[S], dx: &mut [S]) {
     if dx.is_empty() {
         return;
     }
@@ -87,7 +87,7 @@ impl Average<'_> {
         assert_eq!(dst, self.n * self.output.iter().product::<usize>() * self.c, "the problem's output");
     }
 
-    pub(super) fn forward<T: Float>(&self, divisors: &[f64], src: &[T], dst: &mut [T]) {
+    pub(super) fn forward<S: Stored>(&self, divisors: &[f64], src: &[S], dst: &mut [S]) {
         self.check(src.len(), dst.len());
         if dst.is_empty() {
             return;
@@ -107,13 +107,14 @@ impl Average<'_> {
         });
     }
 
-    pub(super) fn backward<T: Float>(&self, divisors: &[f64], dy: &[T], dx: &mut [T]) {
+    pub(super) fn backward<S: Stored>(&self, divisors: &[f64], dy: &[S], dx: &mut [S]) {
         self.check(dx.len(), dy.len());
         if dx.is_empty() {
             return;
         }
         let (isa, row) = (Isa::current(), self.input[2] * self.c);
-        let weights: Vec<T> = divisors.iter().map(|&divisor| T::from_f64(1.0 / divisor)).collect();
+        let weights: Vec<S::Wide> =
+            divisors.iter().map(|&divisor| S::Wide::from_f64(1.0 / divisor)).collect();
         let group = (CHUNK / row).max(1);
         parallel_chunks(dx, group * row, |i, dx| spread_rows(isa, self, i * group, &weights, dy, dx));
     }
@@ -129,8 +130,8 @@ struct Block {
 }
 
 isa_fn! {
-    fn average_pixels<T: Float>(
-        g: &Average<'_>, block: Block, divisors: &[f64], src: &[T], dst: SharedMut<'_, T>,
+    fn average_pixels<S: Stored>(
+        g: &Average<'_>, block: Block, divisors: &[f64], src: &[S], dst: SharedMut<'_, S>,
     ) {
         let channel = block.channel;
         let mut pixels = Pixels::from(g.output, block.first);
@@ -138,14 +139,14 @@ isa_fn! {
             // SAFETY: each pixel and block of channels belongs to one task.
             let dst = unsafe { dst.slice(at * g.c + channel, block.width) };
             let (image, at) = pixels.advance();
-            let divisor = T::from_f64(divisors[pixel(g.output, 0, at)]);
+            let divisor = S::Wide::from_f64(divisors[pixel(g.output, 0, at)]);
             let spans = [0, 1, 2].map(|a| g.axes[a].spans[at[a]]);
             let mut j = 0;
-            j = average_blocks::<T, 64>(j, g, image, spans, channel, divisor, src, dst);
-            j = average_blocks::<T, 16>(j, g, image, spans, channel, divisor, src, dst);
-            j = average_blocks::<T, 8>(j, g, image, spans, channel, divisor, src, dst);
-            j = average_blocks::<T, 4>(j, g, image, spans, channel, divisor, src, dst);
-            average_blocks::<T, 1>(j, g, image, spans, channel, divisor, src, dst);
+            j = average_blocks::<S, 64>(j, g, image, spans, channel, divisor, src, dst);
+            j = average_blocks::<S, 16>(j, g, image, spans, channel, divisor, src, dst);
+            j = average_blocks::<S, 8>(j, g, image, spans, channel, divisor, src, dst);
+            j = average_blocks::<S, 4>(j, g, image, spans, channel, divisor, src, dst);
+            average_blocks::<S, 1>(j, g, image, spans, channel, divisor, src, dst);
         }
     }
 }
@@ -155,26 +156,26 @@ isa_fn! {
 /// Rows of a window are summed first, then their sums, so that rounding grows with the sides of a window and not
 /// with its area.
 #[inline(always)]
-fn average_blocks<T: Float, const N: usize>(
+fn average_blocks<S: Stored, const N: usize>(
     mut j: usize,
     g: &Average<'_>,
     image: usize,
     [d, h, w]: [Span; 3],
     channel: usize,
-    divisor: T,
-    src: &[T],
-    dst: &mut [T],
+    divisor: S::Wide,
+    src: &[S],
+    dst: &mut [S],
 ) -> usize {
     while j + N <= dst.len() {
-        let mut sum = [T::ZERO; N];
+        let mut sum = [S::Wide::ZERO; N];
         for kd in 0..d.count {
             for kh in 0..h.count {
                 let start = pixel(g.input, image, [d.start + kd, h.start + kh, w.start]);
-                let mut row = [T::ZERO; N];
+                let mut row = [S::Wide::ZERO; N];
                 for kw in 0..w.count {
-                    let x: [T; N] = lanes(src, (start + kw) * g.c + channel + j);
+                    let x: [S; N] = lanes(src, (start + kw) * g.c + channel + j);
                     for l in 0..N {
-                        row[l] += x[l];
+                        row[l] += x[l].wide();
                     }
                 }
                 for l in 0..N {
@@ -183,7 +184,7 @@ fn average_blocks<T: Float, const N: usize>(
             }
         }
         for l in 0..N {
-            dst[j + l] = sum[l] / divisor;
+            dst[j + l] = S::narrow(sum[l] / divisor);
         }
         j += N;
     }
@@ -191,12 +192,12 @@ fn average_blocks<T: Float, const N: usize>(
 }
 
 isa_fn! {
-    fn spread_rows<T: Float>(g: &Average<'_>, first: usize, weights: &[T], dy: &[T], dx: &mut [T]) {
+    fn spread_rows<S: Stored>(g: &Average<'_>, first: usize, weights: &[S::Wide], dy: &[S], dx: &mut [S]) {
         let c = g.c;
-        let plane = weights.len();
         let mut rows = Vec::new();
         for (i, dx) in dx.chunks_exact_mut(g.input[2] * c).enumerate() {
             let (image, at) = coordinates([1, g.input[0], g.input[1]], first + i);
+            let dy = &dy[image * weights.len() * c..];
             rows.clear();
             for &(od, _) in g.axes[0].covers(at[1]) {
                 for &(oh, _) in g.axes[1].covers(at[2]) {
@@ -204,29 +205,52 @@ isa_fn! {
                 }
             }
             for (w, dx) in dx.chunks_exact_mut(c).enumerate() {
-                let mut written = false;
-                for &row in &rows {
-                    for &(ow, _) in g.axes[2].covers(w) {
-                        let (at, weight) = (image * plane + row + ow, weights[row + ow]);
-                        let dy = &dy[at * c..(at + 1) * c];
-                        if written {
-                            for (dx, dy) in dx.iter_mut().zip(dy) {
-                                *dx += *dy * weight;
-                            }
-                        } else {
-                            for (dx, dy) in dx.iter_mut().zip(dy) {
-                                *dx = *dy * weight;
-                            }
-                            written = true;
-                        }
-                    }
+                let covers = g.axes[2].covers(w);
+                if rows.is_empty() || covers.is_empty() {
+                    dx.fill(S::default());
+                    continue;
                 }
-                if !written {
-                    dx.fill(T::ZERO);
-                }
+                let mut j = 0;
+                j = spread_blocks::<S, 64>(j, &rows, covers, weights, dy, dx);
+                j = spread_blocks::<S, 16>(j, &rows, covers, weights, dy, dx);
+                j = spread_blocks::<S, 8>(j, &rows, covers, weights, dy, dx);
+                j = spread_blocks::<S, 4>(j, &rows, covers, weights, dy, dx);
+                spread_blocks::<S, 1>(j, &rows, covers, weights, dy, dx);
             }
         }
     }
+}
+
+/// A pixel's gradient in blocks of `N` channels from `j` on, of the windows that begin in `rows` of the image and are in
+/// `columns`; returns the first channel that is left.
+#[inline(always)]
+fn spread_blocks<S: Stored, const N: usize>(
+    mut j: usize,
+    rows: &[usize],
+    columns: &[(usize, usize)],
+    weights: &[S::Wide],
+    dy: &[S],
+    dx: &mut [S],
+) -> usize {
+    let c = dx.len();
+    while j + N <= c {
+        // What nothing is changed by, the sign of a zero included.
+        let mut sum = [-S::Wide::ZERO; N];
+        for &row in rows {
+            for &(column, _) in columns {
+                let at = row + column;
+                let (dy, weight): ([S; N], _) = (lanes(dy, at * c + j), weights[at]);
+                for l in 0..N {
+                    sum[l] += dy[l].wide() * weight;
+                }
+            }
+        }
+        for l in 0..N {
+            dx[j + l] = S::narrow(sum[l]);
+        }
+        j += N;
+    }
+    j
 }
 
 /// The channels from an offset on.

@@ -5,8 +5,9 @@ use super::windows::{Axis, coordinates, kernel_axes, pixel};
 use super::{PoolProblem, Position};
 use crate::isa::isa_fn;
 use crate::rows::CHUNK;
+use crate::simd::in_lanes;
 use crate::threads::{SharedMut, parallel, parallel_chunks};
-use crate::{Float, Isa};
+use crate::{Float, Isa, Stored};
 
 /// What the loops need to know of a pooling.
 #[derive(Debug)]
@@ -24,10 +25,10 @@ pub(super) struct Geometry<'a> {
 /// `dst[n, o, c] = max over the window's cells inside the map of src`; the first of equal maxima wins, a NaN
 /// wins over all, as in PyTorch. `positions`, in the shape of `dst`, gets the number of the winning cell in its
 /// window, `(kd * kernel_h + kh) * kernel_w + kw`. A window without a cell inside gives minus infinity.
-pub fn max_forward<T: Float, P: Position>(
+pub fn max_forward<S: Stored, P: Position>(
     p: &PoolProblem,
-    src: &[T],
-    dst: &mut [T],
+    src: &[S],
+    dst: &mut [S],
     positions: Option<&mut [P]>,
 ) {
     assert!(
@@ -38,15 +39,15 @@ pub fn max_forward<T: Float, P: Position>(
 }
 
 /// As [`max_forward`] for windows of any size, with PyTorch's indices, the pixel numbers of the input plane.
-pub fn max_forward_flat<T: Float>(p: &PoolProblem, src: &[T], dst: &mut [T], indices: &mut [i64]) {
+pub fn max_forward_flat<S: Stored>(p: &PoolProblem, src: &[S], dst: &mut [S], indices: &mut [i64]) {
     forward_kernel(p, true, src, dst, Some(indices));
 }
 
-fn forward_kernel<T: Float, P: Position>(
+fn forward_kernel<S: Stored, P: Position>(
     p: &PoolProblem,
     flat: bool,
-    src: &[T],
-    dst: &mut [T],
+    src: &[S],
+    dst: &mut [S],
     positions: Option<&mut [P]>,
 ) {
     if dst.is_empty() {
@@ -58,10 +59,10 @@ fn forward_kernel<T: Float, P: Position>(
     forward(&Geometry { n, c, input, output, kernel, axes: &axes, flat }, src, dst, positions);
 }
 
-pub(super) fn forward<T: Float, P: Position>(
+pub(super) fn forward<S: Stored, P: Position>(
     g: &Geometry<'_>,
-    src: &[T],
-    dst: &mut [T],
+    src: &[S],
+    dst: &mut [S],
     positions: Option<&mut [P]>,
 ) {
     let (pixels, c) = (g.n * g.output.iter().product::<usize>(), g.c);
@@ -80,7 +81,7 @@ pub(super) fn forward<T: Float, P: Position>(
     let group = (CHUNK / (window * row)).max(1);
     let Some(positions) = positions else {
         return parallel_chunks(dst, group * row, |i, dst| {
-            forward_rows::<T, u8>(isa, g, i * group, src, dst, None)
+            forward_rows::<S, u8>(isa, g, i * group, src, dst, None)
         });
     };
     assert_eq!(positions.len(), pixels * c, "a position for each maximum");
@@ -94,12 +95,12 @@ pub(super) fn forward<T: Float, P: Position>(
 }
 
 /// Rows of the output from `first` on.
-fn forward_rows<T: Float, P: Position>(
+fn forward_rows<S: Stored, P: Position>(
     isa: Isa,
     g: &Geometry<'_>,
     first: usize,
-    src: &[T],
-    dst: &mut [T],
+    src: &[S],
+    dst: &mut [S],
     mut positions: Option<&mut [P]>,
 ) {
     let (c, row) = (g.c, g.output[2] * g.c);
@@ -116,7 +117,7 @@ fn forward_rows<T: Float, P: Position>(
             let positions = positions.as_deref_mut().map(|all| &mut all[i * row + w * c..][..count * c]);
             find_cells(g, [d, h, w], &mut cells);
             if cells.is_empty() {
-                dst.fill(T::NEG_INFINITY);
+                dst.fill(S::narrow(S::Wide::NEG_INFINITY));
                 let at = [d, h, w];
                 let start = [0, 1, 2].map(|a| g.axes[a].spans[at[a]].start);
                 let missed = if g.flat { pixel(g.input, 0, start) } else { 0 };
@@ -131,29 +132,32 @@ fn forward_rows<T: Float, P: Position>(
     }
 }
 
-/// The maxima of windows of the same cells, `step` elements apart; `f32` by vectors, if it is for the place in the window.
-fn windows<T: Float, P: Position>(
+/// The maxima of windows of the same cells, `step` elements apart; all but `f64` by vectors, if it is for the place in
+/// the window.
+fn windows<S: Stored, P: Position>(
     isa: Isa,
     cells: &[(usize, P)],
     step: usize,
     c: usize,
-    src: &[T],
-    dst: &mut [T],
+    src: &[S],
+    dst: &mut [S],
     positions: Option<&mut [P]>,
 ) {
     let (count, last) = (dst.len() / c, (dst.len() / c - 1) * step);
-    if let (Some(src), Some(cells)) = (T::as_f32(src), P::as_bytes(cells)) {
+    if let Some(cells) = P::as_bytes(cells) {
         let run = Run { step, count, ..Run::new(cells, c) };
         let inside = cells.iter().all(|(offset, _)| last + offset + c <= src.len());
         assert!(inside && positions.as_ref().is_none_or(|p| p.len() == dst.len()), "windows in the map");
-        let dst = T::as_f32_mut(dst).expect("one type for all").as_mut_ptr();
-        // SAFETY: every cell of every window has its channels in the map, each result its place.
-        return unsafe {
-            match positions {
-                Some(at) => maxima::<_, SAVE>(isa, &run, src.as_ptr(), dst, at.as_mut_ptr().cast()),
-                None => maxima::<_, 0>(isa, &run, src.as_ptr(), dst, std::ptr::null_mut()),
-            }
-        };
+        in_lanes!(S, (src, dst) => {
+            let (src, dst) = (src.as_ptr(), dst.as_mut_ptr());
+            // SAFETY: every cell of every window has its channels in the map, each result its place.
+            return unsafe {
+                match positions {
+                    Some(at) => maxima::<_, SAVE>(isa, &run, src, dst, at.as_mut_ptr().cast()),
+                    None => maxima::<_, 0>(isa, &run, src, dst, std::ptr::null_mut()),
+                }
+            };
+        });
     }
     let mut none = [];
     let mut positions = positions.map_or(none.chunks_exact_mut(c), |all| all.chunks_exact_mut(c));
@@ -188,7 +192,7 @@ pub(crate) fn cell(kernel: [usize; 3], k: [usize; 3]) -> usize {
 
 isa_fn! {
     /// The maxima of one window, as the formula says.
-    fn window<T: Float, P: Position>(cells: &[(usize, P)], src: &[T], dst: &mut [T], positions: &mut [P]) {
+    fn window<S: Stored, P: Position>(cells: &[(usize, P)], src: &[S], dst: &mut [S], positions: &mut [P]) {
         let (first, code) = cells[0];
         dst.copy_from_slice(&src[first..first + dst.len()]);
         positions.fill(code);
@@ -196,12 +200,12 @@ isa_fn! {
             let src = &src[offset..offset + dst.len()];
             if positions.is_empty() {
                 for (best, &x) in dst.iter_mut().zip(src) {
-                    *best = if (x > *best) | x.is_nan() { x } else { *best };
+                    *best = if (x.wide() > best.wide()) | x.wide().is_nan() { x } else { *best };
                 }
                 continue;
             }
             for ((best, at), &x) in dst.iter_mut().zip(&mut *positions).zip(src) {
-                let wins = (x > *best) | x.is_nan();
+                let wins = (x.wide() > best.wide()) | x.wide().is_nan();
                 *best = if wins { x } else { *best };
                 *at = if wins { code } else { *at };
             }

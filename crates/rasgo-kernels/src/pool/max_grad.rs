@@ -5,11 +5,12 @@ use super::max::cell;
 use super::max_vector::{Covered, Run, spread, winners};
 use super::windows::{Axis, coordinates, kernel_axes, pixel};
 use crate::rows::CHUNK;
+use crate::simd::{Lane, in_lanes};
 use crate::threads::{SharedMut, parallel, parallel_chunks};
-use crate::{Float, Isa};
+use crate::{Float, Isa, Stored};
 
 /// `dx[n, i, c] = sum of dy over the windows whose maximum was at i`, with the positions of [`max_forward`](super::max_forward).
-pub fn max_backward<T: Float>(p: &PoolProblem, dy: &[T], positions: &[u8], dx: &mut [T]) {
+pub fn max_backward<S: Stored>(p: &PoolProblem, dy: &[S], positions: &[u8], dx: &mut [S]) {
     assert!(
         dy.len() == p.dst_len() && positions.len() == dy.len(),
         "a gradient and a position for each maximum"
@@ -18,8 +19,8 @@ pub fn max_backward<T: Float>(p: &PoolProblem, dy: &[T], positions: &[u8], dx: &
     if dx.is_empty() {
         return;
     }
-    if let (true, Some(dy), Some(dx)) = (p.is_tiling(), T::as_f32(dy), T::as_f32_mut(dx)) {
-        return tiling(p, dy, positions, dx);
+    if p.is_tiling() {
+        in_lanes!(S, (dy, dx) => return tiling(p, dy, positions, dx));
     }
     let axes = kernel_axes(p);
     let (isa, row) = (Isa::current(), p.input[2] * p.c);
@@ -28,11 +29,11 @@ pub fn max_backward<T: Float>(p: &PoolProblem, dy: &[T], positions: &[u8], dx: &
 }
 
 /// Windows side by side: each passes on what it has to its own cells.
-fn tiling(p: &PoolProblem, dy: &[f32], positions: &[u8], dx: &mut [f32]) {
+fn tiling<L: Lane + Stored>(p: &PoolProblem, dy: &[L], positions: &[u8], dx: &mut [L]) {
     let (isa, c) = (Isa::current(), p.c);
     if (0..3).any(|a| p.output[a] * p.stride[a] < p.input[a]) {
         // Pixels that no window has.
-        parallel_chunks(dx, CHUNK, |_, dx| dx.fill(0.0));
+        parallel_chunks(dx, CHUNK, |_, dx| dx.fill(L::default()));
     }
     if dy.is_empty() {
         return;
@@ -54,15 +55,15 @@ fn tiling(p: &PoolProblem, dy: &[f32], positions: &[u8], dx: &mut [f32]) {
     });
 }
 
-/// Rows of the gradient from `first` on; `f32` by vectors, `f64` as the formula says.
-fn backward_rows<T: Float>(
+/// Rows of the gradient from `first` on, by vectors; `f64` as the formula says.
+fn backward_rows<S: Stored>(
     isa: Isa,
     p: &PoolProblem,
     axes: &[Axis; 3],
     first: usize,
-    dy: &[T],
+    dy: &[S],
     positions: &[u8],
-    dx: &mut [T],
+    dx: &mut [S],
 ) {
     let (c, width) = (p.c, p.input[2]);
     let mut rows = Vec::new();
@@ -74,21 +75,22 @@ fn backward_rows<T: Float>(
                 rows.push((pixel(p.output, image, [od, oh, 0]), cell(p.kernel, [kd, kh, 0])));
             }
         }
-        if let (Some(dy), Some(dx)) = (T::as_f32(dy), T::as_f32_mut(dx)) {
+        in_lanes!(S, (dy, dx) => {
             let row = Covered { rows: &rows, axis: &axes[2], width, c };
             // SAFETY: the windows over a row are of the output, which `dy` and the positions are as large as.
             unsafe { spread(isa, &row, dy.as_ptr(), positions.as_ptr(), dx.as_mut_ptr()) };
             continue;
-        }
+        });
         for (w, dx) in dx.chunks_exact_mut(c).enumerate() {
-            dx.fill(T::ZERO);
-            for &(row, cell) in &rows {
-                for &(ow, kw) in axes[2].covers(w) {
-                    let (start, code) = ((row + ow) * c, (cell + kw) as u8);
-                    for (j, dx) in dx.iter_mut().enumerate() {
-                        *dx += if positions[start + j] == code { dy[start + j] } else { T::ZERO };
+            for (j, dx) in dx.iter_mut().enumerate() {
+                let mut sum = S::Wide::ZERO;
+                for &(row, cell) in &rows {
+                    for &(ow, kw) in axes[2].covers(w) {
+                        let (at, code) = ((row + ow) * c + j, (cell + kw) as u8);
+                        sum += if positions[at] == code { dy[at].wide() } else { S::Wide::ZERO };
                     }
                 }
+                *dx = S::narrow(sum);
             }
         }
     }

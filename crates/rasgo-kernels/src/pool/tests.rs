@@ -1,3 +1,5 @@
+mod bf16;
+
 use super::*;
 use crate::checks::{assert_close, numbers, poison, same_everywhere, wide};
 

@@ -6,8 +6,10 @@ use super::plane::PlaneScatter;
 use super::{expect_maps, name_of, with_spatial};
 use crate::error::Result;
 use crate::meta::{DType, Meta, Shape};
-use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply, apply_all};
-use crate::ops::{AXES, expect_float, expect_sizes, float};
+use crate::op::{
+    Bf16Rule, Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply, apply_all,
+};
+use crate::ops::{AXES, expect_maps_and_channels, expect_sizes, stored};
 use crate::reach::{self, Reaches};
 use crate::tensor::Tensor;
 
@@ -39,7 +41,7 @@ impl Op for AdaptiveAvgPool {
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
-        let dtype = expect_float(inputs)?;
+        let dtype = expect_maps_and_channels(inputs, Mask::of(&[0]))?;
         if let Some(shape) = &self.back {
             return Ok(Metas::from_iter([Meta::channels_last(shape.clone(), dtype)]));
         }
@@ -50,11 +52,15 @@ impl Op for AdaptiveAvgPool {
         LayoutRule::ChannelsLast(Mask::of(&[0]))
     }
 
+    fn bf16(&self) -> Bf16Rule {
+        Bf16Rule::Inside(Mask::of(&[0]))
+    }
+
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
         let (from, to) = (inputs[0].meta().shape.image(), outputs[0].meta().shape.image());
         let adaptive = |input, output| AdaptiveProblem { n: from.0, c: from.1, input, output };
-        float!(inputs[0].meta().dtype, T => {
-            let (src, dst) = (inputs[0].values::<T>(), outputs[0].values::<T>());
+        stored!(inputs[0].meta().dtype, S => {
+            let (src, dst) = (inputs[0].values::<S>(), outputs[0].values::<S>());
             match self.back {
                 None => pool::adaptive_avg_forward(&adaptive(from.2, to.2), src, dst),
                 Some(_) => pool::adaptive_avg_backward(&adaptive(to.2, from.2), src, dst),
@@ -94,7 +100,7 @@ impl Op for AdaptiveMaxPool {
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
-        let dtype = expect_float(inputs)?;
+        let dtype = expect_maps_and_channels(inputs, Mask::of(&[0]))?;
         let shape = output_shape(&inputs[0].shape, self.output)?;
         Ok(Metas::from_iter([
             Meta::channels_last(shape.clone(), dtype),
@@ -106,12 +112,16 @@ impl Op for AdaptiveMaxPool {
         LayoutRule::ChannelsLast(Mask::of(&[0]))
     }
 
+    fn bf16(&self) -> Bf16Rule {
+        Bf16Rule::Inside(Mask::of(&[0]))
+    }
+
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
         let [y, indices] = outputs else { unreachable!("two outputs") };
         let ((n, c, input), (_, _, output)) = (inputs[0].meta().shape.image(), y.meta().shape.image());
         let p = AdaptiveProblem { n, c, input, output };
-        float!(inputs[0].meta().dtype, T => {
-            pool::adaptive_max_forward(&p, inputs[0].values::<T>(), y.values::<T>(), indices.values::<i64>());
+        stored!(inputs[0].meta().dtype, S => {
+            pool::adaptive_max_forward(&p, inputs[0].values::<S>(), y.values::<S>(), indices.values::<i64>());
         });
     }
 

@@ -5,8 +5,8 @@ use rasgo_kernels::pool::{self, AvgOptions};
 use super::{MaxPoolOptions, name_of};
 use crate::error::{Error, Result};
 use crate::meta::{Meta, Shape};
-use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
-use crate::ops::{AXES, expect_float, float};
+use crate::op::{Bf16Rule, Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, apply};
+use crate::ops::{AXES, expect_maps_and_channels, stored};
 use crate::reach::{self, Reach, Reaches};
 use crate::tensor::Tensor;
 
@@ -64,7 +64,7 @@ impl Op for AvgPool {
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
-        let dtype = expect_float(inputs)?;
+        let dtype = expect_maps_and_channels(inputs, Mask::of(&[0]))?;
         if let Some(shape) = &self.back {
             return Ok(Metas::from_iter([Meta::channels_last(shape.clone(), dtype)]));
         }
@@ -93,12 +93,16 @@ impl Op for AvgPool {
         LayoutRule::ChannelsLast(Mask::of(&[0]))
     }
 
+    fn bf16(&self) -> Bf16Rule {
+        Bf16Rule::Inside(Mask::of(&[0]))
+    }
+
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
         let AvgPoolOptions { count_include_pad, divisor_override, .. } = self.options;
         let (options, windows) = (AvgOptions { count_include_pad, divisor_override }, self.options.windows());
         let (from, to) = (&inputs[0].meta().shape, outputs[0].meta().shape.clone());
-        float!(inputs[0].meta().dtype, T => {
-            let (src, dst) = (inputs[0].values::<T>(), outputs[0].values::<T>());
+        stored!(inputs[0].meta().dtype, S => {
+            let (src, dst) = (inputs[0].values::<S>(), outputs[0].values::<S>());
             match self.back {
                 None => pool::avg_forward(&windows.problem(from, &to), options, src, dst),
                 Some(_) => pool::avg_backward(&windows.problem(&to, from), options, src, dst),

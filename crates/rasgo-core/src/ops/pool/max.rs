@@ -6,8 +6,10 @@ use super::plane::{PlaneGather, PlaneScatter};
 use super::{expect_maps, name_of, with_spatial};
 use crate::error::{Error, Result};
 use crate::meta::{DType, Meta, Shape};
-use crate::op::{Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply, apply_all};
-use crate::ops::{AXES, expect_float, expect_sizes, expect_window, float};
+use crate::op::{
+    Bf16Rule, Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply, apply_all,
+};
+use crate::ops::{AXES, expect_maps_and_channels, expect_sizes, expect_window, stored};
 use crate::reach::{self, Reach, Reaches, Window};
 use crate::tensor::Tensor;
 
@@ -118,7 +120,7 @@ impl Op for MaxPool {
     }
 
     fn infer(&self, inputs: &[Meta]) -> Result<Metas> {
-        let dtype = expect_float(inputs)?;
+        let dtype = expect_maps_and_channels(inputs, Mask::of(&[0]))?;
         let x = &inputs[0].shape;
         let shape = self.options.output_shape(x)?;
         let place = if self.options.cells_fit_a_byte(x) { DType::U8 } else { DType::I64 };
@@ -129,12 +131,16 @@ impl Op for MaxPool {
         LayoutRule::ChannelsLast(Mask::of(&[0]))
     }
 
+    fn bf16(&self) -> Bf16Rule {
+        Bf16Rule::Inside(Mask::of(&[0]))
+    }
+
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
         let [y, places] = outputs else { unreachable!("two outputs") };
         let p = self.options.problem(&inputs[0].meta().shape, &y.meta().shape);
         let bytes = places.meta().dtype == DType::U8;
-        float!(inputs[0].meta().dtype, T => {
-            let (src, dst) = (inputs[0].values::<T>(), y.values::<T>());
+        stored!(inputs[0].meta().dtype, S => {
+            let (src, dst) = (inputs[0].values::<S>(), y.values::<S>());
             if bytes {
                 pool::max_forward(&p, src, dst, Some(places.values::<u8>()));
             } else {
@@ -183,10 +189,14 @@ impl Op for MaxPoolGrad {
         LayoutRule::ChannelsLast(Mask::of(&[0, 1]))
     }
 
+    fn bf16(&self) -> Bf16Rule {
+        Bf16Rule::Inside(Mask::of(&[0]))
+    }
+
     fn eval(&self, inputs: &[Input], outputs: &mut [Output]) {
         let p = self.pool.options.problem(&self.input, &inputs[0].meta().shape);
-        float!(inputs[0].meta().dtype, T => {
-            pool::max_backward(&p, inputs[0].values::<T>(), inputs[1].values::<u8>(), outputs[0].values::<T>());
+        stored!(inputs[0].meta().dtype, S => {
+            pool::max_backward(&p, inputs[0].values::<S>(), inputs[1].values::<u8>(), outputs[0].values::<S>());
         });
     }
 

@@ -1,7 +1,9 @@
 //! Golden values are PyTorch 2's on `numbers`, whose values repeat after 23.
 
 use super::*;
+use crate::op::{Event, observe};
 use crate::ops::grad_check::{check, check_twice, normal};
+use crate::ops::stored_check::{self, rounded};
 use crate::{DType, ErrorKind, Layout, Tensor};
 
 /// -11, 3, -6, 8, …: (37 i mod 23) - 11.
@@ -433,4 +435,36 @@ fn a_shape_without_values_is_pooled_as_a_shape() {
         let back = y.max_unpool(&i, &MaxUnpoolOptions::new(kernel)).unwrap();
         assert!(back.is_shape_only());
     }
+}
+
+#[test]
+fn poolings_of_bfloat16_are_those_of_float32_rounded() {
+    for (shape, options) in cases() {
+        let x = [rounded(shape, 1)];
+        stored_check::check(&x, &[], |x| x[0].max_pool(&options));
+        let MaxPoolOptions { kernel, stride, padding, ceil_mode, .. } = options;
+        let options = AvgPoolOptions { kernel, stride, padding, ceil_mode, ..AvgPoolOptions::new(kernel) };
+        stored_check::check(&x, &[], |x| x[0].avg_pool(&options));
+        stored_check::check(&x, &[], |x| x[0].adaptive_avg_pool([1, 1, 1]));
+        stored_check::check(&x, &[], |x| x[0].adaptive_avg_pool([2, 3, 2]));
+        stored_check::check(&x, &[], |x| x[0].adaptive_max_pool([1, 2, 2]));
+    }
+}
+
+#[test]
+fn a_norm_an_activation_and_a_pooling_of_bfloat16_change_no_dtype() {
+    let x = rounded([2, 5, 6, 7], 1).to_dtype(DType::Bf16).unwrap().requires_grad();
+    let y = stored_check::no_casts(|| {
+        let y = x.batch_norm(None, None, Default::default()).unwrap().output;
+        let y = (y.clone().relu().unwrap() + y.relu6().unwrap()).unwrap();
+        let y = y.max_pool(&MaxPoolOptions::new([1, 2, 2])).unwrap();
+        y.adaptive_avg_pool([1, 1, 1]).unwrap()
+    });
+    assert_eq!(y.dtype(), DType::Bf16);
+    let loss = y.sum().unwrap();
+    let (grads, events) = observe(|| loss.backward().unwrap());
+    assert_eq!(grads.get(&x).unwrap().dtype(), DType::Bf16);
+    // The sum is computed around bfloat16, and so is its gradient; no map of pixels is.
+    let of_map = |event: &Event| matches!(event, Event::Op { name: "to_dtype", output, .. } if output.shape.elements() > 10);
+    assert!(!events.iter().any(of_map), "{events:?}");
 }
