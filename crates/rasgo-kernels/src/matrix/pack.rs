@@ -93,14 +93,11 @@ impl Panels {
         Panels::new(k, columns).fill(|step, block, words| {
             let first = block * LANES;
             let count = LANES.min(columns - first);
-            words.fill(0);
-            let none = [0.0; LANES];
-            for (pair, words) in words.chunks_exact_mut(LANES).enumerate() {
-                let at =
-                    |step: usize| if step < k { &src[row(step) + first..][..count] } else { &none[..count] };
-                let even = step * STEP + 2 * pair;
-                pair_floats(isa, at(even), at(even + 1), words);
-            }
+            let rows: [&[f32]; STEP] = std::array::from_fn(|i| match step * STEP + i {
+                step if step < k => &src[row(step) + first..][..count],
+                _ => &[],
+            });
+            rows_block(isa, &rows, words);
         })
     }
 
@@ -182,16 +179,19 @@ simd_fn! {
 }
 
 isa_fn! {
-    /// The pairs of two steps, rounded: as many as there are.
-    fn pair_floats(even: &[f32], odd: &[f32], words: &mut [u32]) {
-        if let (Ok(even), Ok(odd)) = (<&[f32; LANES]>::try_from(even), <&[f32; LANES]>::try_from(odd)) {
-            for i in 0..LANES {
-                words[i] = pair(Bf16::from_f32(even[i]), Bf16::from_f32(odd[i]));
+    /// A block from rows that are steps: rounded, filled up with zeros.
+    fn rows_block(rows: &[&[f32]; STEP], words: &mut [u32]) {
+        for (words, rows) in words.chunks_exact_mut(LANES).zip(rows.chunks_exact(2)) {
+            if let (Ok(even), Ok(odd)) = (<&[f32; LANES]>::try_from(rows[0]), <&[f32; LANES]>::try_from(rows[1])) {
+                for i in 0..LANES {
+                    words[i] = pair(Bf16::from_f32(even[i]), Bf16::from_f32(odd[i]));
+                }
+                continue;
             }
-            return;
-        }
-        for ((word, even), odd) in words.iter_mut().zip(even).zip(odd) {
-            *word = pair(Bf16::from_f32(*even), Bf16::from_f32(*odd));
+            for (i, word) in words.iter_mut().enumerate() {
+                let [even, odd] = [rows[0], rows[1]].map(|row| Bf16::from_f32(row.get(i).copied().unwrap_or(0.0)));
+                *word = pair(even, odd);
+            }
         }
     }
 }

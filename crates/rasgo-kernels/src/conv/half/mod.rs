@@ -2,8 +2,8 @@
 //!
 //! The left side of forward is the pixels, a row of all taps and channels each; that of the gradient to the input the
 //! pixels of `dy`, phase by phase of the stride ([`left`]). The gradient to the weight sums over pixels ([`weight`]).
-//! What one channel a group has no use for products: depthwise convolutions are computed as those of `f32` between two
-//! conversions, some images at a time ([`around`]).
+//! Few channels in a group have no use for products: depthwise convolutions and first layers are computed as those of
+//! `f32` between two conversions, some images at a time ([`around`]).
 //!
 //! Linear layers come here too, as convolutions of single pixels.
 
@@ -26,9 +26,12 @@ use taps::Taps;
 /// Words of a right side that are packed at a time, at most: of the largest linear layers not all.
 const PACKED: usize = 1 << 21;
 
-/// Whether products are worth it.
-fn suits(p: &ConvProblem) -> bool {
-    p.group_ic() > 1 || p.groups == 1
+/// Channels from which on products are worth it: with fewer, rows are many short copies.
+const CHANNELS: usize = 16;
+
+/// Whether maps of so many channels in a group are multiplied.
+fn suits(p: &ConvProblem, channels: usize) -> bool {
+    channels >= CHANNELS || p.taps() == 1 && p.groups == 1
 }
 
 pub(super) fn forward(
@@ -39,7 +42,7 @@ pub(super) fn forward(
     dst: &mut [Bf16],
     isa: Isa,
 ) {
-    if !suits(p) {
+    if !suits(p, p.group_ic()) {
         return around::forward(p, src, weight, epilogue, dst);
     }
     let ordered = Ordered::new(p, weight, isa);
@@ -73,7 +76,7 @@ pub(super) fn grad_input(
     dx: &mut [Bf16],
     isa: Isa,
 ) {
-    if !suits(p) {
+    if !suits(p, p.group_oc()) {
         return around::grad_input(p, dy, weight, bias, dx);
     }
     let ordered = Ordered::new(p, weight, isa);
@@ -105,7 +108,7 @@ pub(super) fn grad_input(
 }
 
 pub(super) fn grad_weight(p: &ConvProblem, src: &[Bf16], dy: &[Bf16], dw: &mut [f32], isa: Isa) {
-    if !suits(p) {
+    if !suits(p, p.group_ic()) {
         return around::grad_weight(p, src, dy, dw);
     }
     weight::grad_weight(p, src, dy, dw, isa);
