@@ -56,7 +56,7 @@ isa_fn! {
                     let cells = four.map(|(offset, _)| &src[offset..offset + c]);
                     let won = |j: usize| {
                         // All four are read whatever the position: loads that depend on it would not vectorise.
-                        let (x, at) = (cells.map(|cell| cell[j]), positions[j]);
+                        let (x, at) = (cells.map(|cell| cell[j].wide()), positions[j]);
                         let low = if at == 0 { x[0] } else { x[1] };
                         let high = if at == 2 { x[2] } else { x[3] };
                         if at < 2 { low } else { high }
@@ -64,7 +64,7 @@ isa_fn! {
                     sum_channels(c, won, g, dy, dbeta, dgamma);
                 }
                 Err(_) => {
-                    let won = |j: usize| src[map.cells[usize::from(positions[j])].0 + j];
+                    let won = |j: usize| src[map.cells[usize::from(positions[j])].0 + j].wide();
                     sum_channels(c, won, g, dy, dbeta, dgamma);
                 }
             }
@@ -75,7 +75,7 @@ isa_fn! {
 #[inline(always)]
 fn sum_channels<S: Stored>(
     c: usize,
-    won: impl Fn(usize) -> S,
+    won: impl Fn(usize) -> S::Wide,
     g: &NormGrad<'_, S::Wide>,
     dy: &[S],
     dbeta: &mut [S::Wide],
@@ -85,7 +85,7 @@ fn sum_channels<S: Stored>(
     let (mean, scale, shift) = (&g.mean[..c], &g.scale[..c], &g.shift[..c]);
     let relu = g.activation == Activation::Relu;
     for j in 0..c {
-        let x = won(j).wide() - mean[j];
+        let x = won(j) - mean[j];
         let dead = relu && x * scale[j] + shift[j] <= S::Wide::ZERO;
         let dy = if dead { S::Wide::ZERO } else { dy[j].wide() };
         dbeta[j] += dy;

@@ -7,6 +7,9 @@ use crate::rows::CHUNK;
 use crate::threads::{SharedMut, parallel, parallel_chunks};
 use crate::{Float, Isa, Stored};
 
+/// Channels whose gradients are summed at once.
+const LANES: usize = 256;
+
 /// What an average divides by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AvgOptions {
@@ -194,7 +197,7 @@ fn average_blocks<S: Stored, const N: usize>(
 isa_fn! {
     fn spread_rows<S: Stored>(g: &Average<'_>, first: usize, weights: &[S::Wide], dy: &[S], dx: &mut [S]) {
         let c = g.c;
-        let mut rows = Vec::new();
+        let (mut rows, mut sums) = (Vec::new(), [S::Wide::ZERO; LANES]);
         for (i, dx) in dx.chunks_exact_mut(g.input[2] * c).enumerate() {
             let (image, at) = coordinates([1, g.input[0], g.input[1]], first + i);
             let dy = &dy[image * weights.len() * c..];
@@ -210,47 +213,25 @@ isa_fn! {
                     dx.fill(S::default());
                     continue;
                 }
-                let mut j = 0;
-                j = spread_blocks::<S, 64>(j, &rows, covers, weights, dy, dx);
-                j = spread_blocks::<S, 16>(j, &rows, covers, weights, dy, dx);
-                j = spread_blocks::<S, 8>(j, &rows, covers, weights, dy, dx);
-                j = spread_blocks::<S, 4>(j, &rows, covers, weights, dy, dx);
-                spread_blocks::<S, 1>(j, &rows, covers, weights, dy, dx);
-            }
-        }
-    }
-}
-
-/// A pixel's gradient in blocks of `N` channels from `j` on, of the windows that begin in `rows` of the image and are in
-/// `columns`; returns the first channel that is left.
-#[inline(always)]
-fn spread_blocks<S: Stored, const N: usize>(
-    mut j: usize,
-    rows: &[usize],
-    columns: &[(usize, usize)],
-    weights: &[S::Wide],
-    dy: &[S],
-    dx: &mut [S],
-) -> usize {
-    let c = dx.len();
-    while j + N <= c {
-        // What nothing is changed by, the sign of a zero included.
-        let mut sum = [-S::Wide::ZERO; N];
-        for &row in rows {
-            for &(column, _) in columns {
-                let at = row + column;
-                let (dy, weight): ([S; N], _) = (lanes(dy, at * c + j), weights[at]);
-                for l in 0..N {
-                    sum[l] += dy[l].wide() * weight;
+                for (block, dx) in dx.chunks_mut(LANES).enumerate() {
+                    let sums = &mut sums[..dx.len()];
+                    // What nothing is changed by, the sign of a zero included.
+                    sums.fill(-S::Wide::ZERO);
+                    for &row in &rows {
+                        for &(ow, _) in covers {
+                            let (at, weight) = ((row + ow) * c + block * LANES, weights[row + ow]);
+                            for (sum, dy) in sums.iter_mut().zip(&dy[at..at + dx.len()]) {
+                                *sum += dy.wide() * weight;
+                            }
+                        }
+                    }
+                    for (dx, sum) in dx.iter_mut().zip(&*sums) {
+                        *dx = S::narrow(*sum);
+                    }
                 }
             }
         }
-        for l in 0..N {
-            dx[j + l] = S::narrow(sum[l]);
-        }
-        j += N;
     }
-    j
 }
 
 /// The channels from an offset on.
