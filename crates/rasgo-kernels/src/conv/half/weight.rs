@@ -86,8 +86,8 @@ pub(super) fn grad_weight(p: &ConvProblem, src: &[Bf16], dy: &[Bf16], dw: &mut [
 
 fn grid(p: &ConvProblem) -> Grid {
     let flat = p.kernel[0] == 1 && p.stride == [1; 3] && p.padding[0] == 0 && p.input[0] == 1;
-    // Few channels would fill a small part of a block.
-    if !flat || p.output[0] != 1 || (p.taps() > 1 && p.group_ic() < LANES) {
+    // One tap has no shift.
+    if !flat || p.output[0] != 1 || p.taps() == 1 {
         return Grid::Gathered;
     }
     let reach = [1, 2].map(|axis| (p.kernel[axis] - 1) * p.dilation[axis]);
