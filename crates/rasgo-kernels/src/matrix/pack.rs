@@ -8,6 +8,9 @@ use crate::simd::{Vector, simd_fn};
 use crate::threads::{SharedMut, parallel};
 use crate::{Bf16, Buffer, Isa};
 
+/// Steps of a block, or blocks of a step, that a task packs.
+const FAR: usize = 64;
+
 /// The panels of a right side of so many steps and columns: `[panel][step / 32][1 or 2 blocks]`.
 #[derive(Debug)]
 pub(crate) struct Panels {
@@ -72,7 +75,7 @@ impl Panels {
 
     /// Panels of `f32` whose columns are contiguous: column `j` is `columns[j * distance..][..k]`.
     pub(crate) fn of_columns(isa: Isa, k: usize, columns: usize, src: &[f32], distance: usize) -> Panels {
-        Panels::new(k, columns).fill(|step, block, words| {
+        Panels::new(k, columns).fill([FAR, 1], |step, block, words| {
             let (first, from) = (block * LANES, step * STEP);
             let count = LANES.min(columns - first);
             let len = STEP.min(k - from);
@@ -90,7 +93,7 @@ impl Panels {
         src: &[f32],
         row: impl Fn(usize) -> usize + Sync,
     ) -> Panels {
-        Panels::new(k, columns).fill(|step, block, words| {
+        Panels::new(k, columns).fill([1, FAR], |step, block, words| {
             let first = block * LANES;
             let count = LANES.min(columns - first);
             let rows: [&[f32]; STEP] = std::array::from_fn(|i| match step * STEP + i {
@@ -101,17 +104,19 @@ impl Panels {
         })
     }
 
-    /// Fills every block, in parallel: `fill` is given a step, a block and its words.
-    fn fill(mut self, fill: impl Fn(usize, usize, &mut [u32]) + Sync) -> Panels {
-        /// Steps that a task fills of a block, at most.
-        const STEPS: usize = 64;
-        let (steps, parts, blocks) = (self.steps, self.steps.div_ceil(STEPS), self.columns.div_ceil(LANES));
+    /// Fills every block, in parallel: a task `steps` of `blocks`, so that it reads the source as it lies. `fill` is given
+    /// a step, a block and its words.
+    fn fill(mut self, [steps, blocks]: [usize; 2], fill: impl Fn(usize, usize, &mut [u32]) + Sync) -> Panels {
+        let (all_steps, all_blocks) = (self.steps, self.columns.div_ceil(LANES));
+        let groups = all_blocks.div_ceil(blocks);
         let (at, words) = self.shared();
-        parallel(parts * blocks, |task| {
-            let (block, part) = (task / parts, task % parts);
-            for step in part * STEPS..steps.min((part + 1) * STEPS) {
-                // SAFETY: every block is filled once.
-                fill(step, block, unsafe { words.slice(at(step, block), BLOCK) });
+        parallel(all_steps.div_ceil(steps) * groups, |task| {
+            let (step, block) = (task / groups * steps, task % groups * blocks);
+            for step in step..all_steps.min(step + steps) {
+                for block in block..all_blocks.min(block + blocks) {
+                    // SAFETY: every block is filled once.
+                    fill(step, block, unsafe { words.slice(at(step, block), BLOCK) });
+                }
             }
         });
         self
