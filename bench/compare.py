@@ -7,8 +7,8 @@
 
 Build rasgo first (cargo build --release). --python needs torch, and torchvision for the larger networks, a C++ compiler
 for torch.compile, onnxruntime, onnx and onnxscript for ONNX Runtime. The peers are PyTorch in every mode that
-bench/pytorch_bench.py has in that precision, and for inference ONNX Runtime. Training steps are measured in f32 and in bf16,
-a table each, where PyTorch's bf16 is autocast; all else in f32. Every figure is the median over the rounds; a round takes
+bench/pytorch_bench.py has in that precision, and for inference ONNX Runtime. Layers and steps are measured in f32 and in bf16, a
+table each, where the bf16 of PyTorch's steps is autocast; all else in f32. Every figure is the median over the rounds; a round takes
 one piece of work after the other, and runs rasgo and then each peer on it, each in a process of its own.
 """
 import argparse
@@ -66,6 +66,10 @@ def kinds():
             layer_names(), [(of, False, 0) for of in ("forward", "gradient to the input", "gradient to the weight")],
             [["nchw", "nhwc"]]),
         Kind(
+            "layers", "layer", "Convolution layers", "GFLOP/s of each pass alone, counted as direct convolution.",
+            layer_names(), [(of, False, 0) for of in ("forward", "gradient to the input", "gradient to the weight")],
+            [["bf16"]], "bf16"),
+        Kind(
             "steps", "step", "Training steps", f"{steps}.", list(NETWORKS), [("images/s", False, 0)],
             [EAGER + COMPILED]),
         Kind(
@@ -89,7 +93,7 @@ def options():
     whats = list(dict.fromkeys(kind.what for kind in kinds()))
     ap.add_argument("--what", choices=[*whats, "all"], default="all", help="what to measure (all)")
     ap.add_argument("--precision", choices=["f32", "bf16", "both"], default="both",
-                    help="measure only what is in that precision; bf16 is of steps alone (both)")
+                    help="measure only what is in that precision; bf16 is of layers and steps (both)")
     ap.add_argument("--rounds", type=int, default=5, help="how often all run; the medians count (5)")
     ap.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads of each (all)")
     ap.add_argument("--seconds", type=float, default=1.0, help="time for one figure of one mode (1.0)")
@@ -107,7 +111,7 @@ def options():
     a = ap.parse_args()
     a.kinds = [kind for kind in kinds() if a.what in (kind.what, "all") and a.precision in (kind.precision, "both")]
     if not a.kinds:
-        ap.error(f"--what {a.what} is not measured in {a.precision}: only steps are; leave --precision out")
+        ap.error(f"--what {a.what} is not measured in {a.precision}: only layers and steps are; leave --precision out")
     if a.only:
         names = [name for kind in a.kinds for name in kind.names]
         for only in a.only:

@@ -28,7 +28,7 @@ pub use rasgo_kernels::{Bf16, Isa, optim, peak, settings, threads};
 /// The passes of a convolution as the kernels compute them, slices in, slices out, channels-last: for benchmarks.
 pub mod conv_kernels {
     pub use rasgo_kernels::conv::{ConvProblem, forward, grad_input, grad_weight};
-    pub use rasgo_kernels::{Buffer, Epilogue};
+    pub use rasgo_kernels::{Buffer, Epilogue, Stored};
 }
 
 /// Gives the memory that the pool keeps back to the system, at the end of a phase of work.

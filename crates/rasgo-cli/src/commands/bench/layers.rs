@@ -1,6 +1,7 @@
 //! Convolution layers of named networks: the three passes of each, checked and then timed.
 
-use rasgo::conv_kernels::{self, Buffer, ConvProblem, Epilogue};
+use rasgo::Bf16;
+use rasgo::conv_kernels::{self, Buffer, ConvProblem, Epilogue, Stored};
 use rasgo::train::Precision;
 use rasgo::{Error, ErrorKind, Result};
 use serde_json::json;
@@ -12,7 +13,7 @@ use crate::terminal::note;
 /// The layers; `bench/pytorch_bench.py` reads the same file.
 const LAYERS: &str = include_str!("../../../problems/layers.txt");
 
-/// Differences that pass, relative to the largest value.
+/// Differences of sums that pass, relative to the largest value.
 const TOLERANCE: f64 = 1e-5;
 
 /// A layer under its name.
@@ -59,85 +60,123 @@ fn values(seed: u32, n: usize) -> Vec<f32> {
     (0..n).map(|_| next()).collect()
 }
 
-/// Input, weight and the gradient to the output.
-fn operands(p: &ConvProblem) -> [Vec<f32>; 3] {
-    [values(1, p.src_len()), values(2, p.weight_len()), values(3, p.dst_len())]
+/// Input, weight and the gradient to the output, with values that the maps' type has.
+struct Operands<S> {
+    src: Vec<S>,
+    weight: Vec<f32>,
+    dy: Vec<S>,
+}
+
+impl<S: Stored<Wide = f32>> Operands<S> {
+    fn new(p: &ConvProblem) -> Operands<S> {
+        let map = |seed, n| values(seed, n).into_iter().map(S::narrow).collect::<Vec<S>>();
+        let weight = map(2, p.weight_len()).into_iter().map(S::wide).collect();
+        Operands { src: map(1, p.src_len()), weight, dy: map(3, p.dst_len()) }
+    }
+}
+
+fn wide<S: Stored<Wide = f32>>(values: &[S]) -> Vec<f64> {
+    values.iter().map(|x| f64::from(x.wide())).collect()
+}
+
+/// Compares a pass with the formula, where a stored value may be off by `rounding` of itself.
+fn close<S: Stored<Wide = f32>>(
+    layer: &str,
+    pass: &str,
+    got: &[S],
+    want: &[f64],
+    rounding: f64,
+) -> Result<()> {
+    let largest = want.iter().fold(0.0f64, |most, x| most.max(x.abs()));
+    let off = |(got, want): (&S, &f64)| (f64::from(got.wide()) - want).abs();
+    // A NaN is not near anything.
+    if got.iter().zip(want).all(|pair| off(pair) <= TOLERANCE * largest + rounding * pair.1.abs()) {
+        return Ok(());
+    }
+    let error = got.iter().zip(want).map(off).fold(0.0f64, f64::max);
+    Err(Error::new(
+        ErrorKind::State,
+        format!("{layer}: the {pass} differs from the formula by {error:e}, where {largest:e} is the largest value"),
+    )
+    .hint("this is a defect of rasgo on this processor; RASGO_MAX_ISA=portable may avoid it"))
 }
 
 /// Compares the three passes with the formula in double precision, on a batch of one or two images.
-fn check(name: &str, problem: &ConvProblem) -> Result<()> {
+fn check<S: Stored<Wide = f32>>(name: &str, problem: &ConvProblem, rounding: f64) -> Result<()> {
     let p = &ConvProblem { n: problem.n.min(2), ..*problem };
-    let operands = operands(p);
-    let wide = operands.each_ref().map(|x| x.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>());
-    let [src, weight, dy] = &operands;
-    let [src64, weight64, dy64] = &wide;
-    let close = |pass: &str, got: &[f32], want: &[f64]| {
-        let largest = want.iter().fold(0.0f64, |most, x| most.max(x.abs()));
-        let off = |(got, want): (&f32, &f64)| (f64::from(*got) - want).abs();
-        // A NaN is not near anything.
-        if got.iter().zip(want).all(|pair| off(pair) <= TOLERANCE * largest) {
-            return Ok(());
-        }
-        let error = got.iter().zip(want).map(off).fold(0.0f64, f64::max);
-        Err(Error::new(
-            ErrorKind::State,
-            format!("{name}: the {pass} differs from the formula by {error:e}, where {largest:e} is the largest value"),
-        )
-        .hint("this is a defect of rasgo on this processor; RASGO_MAX_ISA=portable may avoid it"))
-    };
-    let (mut got, mut want) = (vec![f32::NAN; p.dst_len()], vec![0.0; p.dst_len()]);
-    conv_kernels::forward(p, src, weight, None, Epilogue::NONE, &mut got);
-    conv_kernels::forward(p, src64, weight64, None, Epilogue::NONE, &mut want);
-    close("forward", &got, &want)?;
-    let (mut got, mut want) = (vec![f32::NAN; p.src_len()], vec![0.0; p.src_len()]);
-    conv_kernels::grad_input(p, dy, weight, None, &mut got);
-    conv_kernels::grad_input(p, dy64, weight64, None, &mut want);
-    close("gradient to the input", &got, &want)?;
+    let Operands { src, weight, dy } = Operands::<S>::new(p);
+    let (src64, weight64, dy64) = (wide(&src), wide(&weight), wide(&dy));
+    let nan = |n: usize| vec![S::narrow(f32::NAN); n];
+    let (mut got, mut want) = (nan(p.dst_len()), vec![0.0; p.dst_len()]);
+    conv_kernels::forward(p, &src, &weight, None, Epilogue::NONE, &mut got);
+    conv_kernels::forward(p, &src64, &weight64, None, Epilogue::NONE, &mut want);
+    close(name, "forward", &got, &want, rounding)?;
+    let (mut got, mut want) = (nan(p.src_len()), vec![0.0; p.src_len()]);
+    conv_kernels::grad_input(p, &dy, &weight, None, &mut got);
+    conv_kernels::grad_input(p, &dy64, &weight64, None, &mut want);
+    close(name, "gradient to the input", &got, &want, rounding)?;
     let (mut got, mut want) = (vec![f32::NAN; p.weight_len()], vec![0.0; p.weight_len()]);
-    conv_kernels::grad_weight(p, src, dy, &mut got);
-    conv_kernels::grad_weight(p, src64, dy64, &mut want);
-    close("gradient to the weight", &got, &want)
+    conv_kernels::grad_weight(p, &src, &dy, &mut got);
+    conv_kernels::grad_weight(p, &src64, &dy64, &mut want);
+    close(name, "gradient to the weight", &got, &want, 0.0)
+}
+
+/// In memory of the kind that a step has.
+fn buffer<T: Stored>(values: &[T]) -> Buffer {
+    let mut buffer = Buffer::new::<T>(values.len());
+    buffer.as_mut_slice::<T>()[..values.len()].copy_from_slice(values);
+    buffer
 }
 
 /// GFLOP/s of forward, gradient to the input and gradient to the weight, counted as direct convolution.
-fn time(p: &ConvProblem, seconds: f64) -> Result<[f64; 3]> {
-    // In memory of the kind that a step has.
-    let operands = operands(p).map(|values| {
-        let mut buffer = Buffer::new::<f32>(values.len());
-        buffer.as_mut_slice::<f32>().copy_from_slice(&values);
-        buffer
-    });
-    let [src, weight, dy] = operands.each_ref().map(|buffer| buffer.as_slice::<f32>());
-    let [mut dst, mut dx, mut dw] = [p.dst_len(), p.src_len(), p.weight_len()].map(Buffer::new::<f32>);
+fn time<S: Stored<Wide = f32>>(p: &ConvProblem, seconds: f64) -> Result<[f64; 3]> {
+    let Operands { src, weight, dy } = Operands::<S>::new(p);
+    let [mut dst, mut dx, mut dw] = [buffer(&dy), buffer(&src), buffer(&weight)];
+    let [src, weight, dy] = [buffer(&src), buffer(&weight), buffer(&dy)];
+    let (src, dy) = (&src.as_slice::<S>()[..p.src_len()], &dy.as_slice::<S>()[..p.dst_len()]);
+    let weight = &weight.as_slice::<f32>()[..p.weight_len()];
+    let dst = &mut dst.as_mut_slice::<S>()[..p.dst_len()];
+    let dx = &mut dx.as_mut_slice::<S>()[..p.src_len()];
+    let dw = &mut dw.as_mut_slice::<f32>()[..p.weight_len()];
     let times = [
         median_time(seconds, || {
-            conv_kernels::forward(p, src, weight, None, Epilogue::NONE, dst.as_mut_slice());
+            conv_kernels::forward(p, src, weight, None, Epilogue::NONE, dst);
             Ok(())
         })?,
         median_time(seconds, || {
-            conv_kernels::grad_input(p, dy, weight, None, dx.as_mut_slice());
+            conv_kernels::grad_input(p, dy, weight, None, dx);
             Ok(())
         })?,
         median_time(seconds, || {
-            conv_kernels::grad_weight(p, src, dy, dw.as_mut_slice());
+            conv_kernels::grad_weight(p, src, dy, dw);
             Ok(())
         })?,
     ];
     Ok(times.map(|time| p.flops() as f64 / time / 1e9))
 }
 
-pub(super) fn run(timing: &Timing) -> Result<()> {
-    if timing.precision != Precision::F32 {
-        let text = format!("--precision {}: layers alone are timed in f32", timing.precision.name());
-        return Err(Error::argument(text).hint("leave it out, or time whole steps: rasgo bench steps"));
+/// Checks a layer and then times it.
+fn measure(name: &str, p: &ConvProblem, timing: &Timing) -> Result<[f64; 3]> {
+    match timing.precision {
+        Precision::Bf16 => {
+            // Half a unit of the last of eight binary places.
+            check::<Bf16>(name, p, 1.0 / 256.0)?;
+            time::<Bf16>(p, timing.seconds)
+        }
+        _ => {
+            check::<f32>(name, p, 0.0)?;
+            time::<f32>(p, timing.seconds)
+        }
     }
+}
+
+pub(super) fn run(timing: &Timing) -> Result<()> {
     let layers = chosen(Layer::all(), timing.only.as_deref(), |layer| layer.name, |layer| layer.name)?;
     let peak = measured_peak();
     let (mut rows, mut lines) = (Vec::new(), Vec::new());
     for Layer { name, problem } in layers {
         note(&format!("{name} …"));
-        check(name, &problem)?;
-        let [forward, dx, dw] = time(&problem, timing.seconds)?;
+        let [forward, dx, dw] = measure(name, &problem, timing)?;
         let precision = timing.precision.name();
         rows.push(json!(["layer", name, precision, forward, dx, dw]));
         let cells = [forward, dx, dw].map(|gflops| format!("{gflops:.0} ({})", share(gflops, peak)));

@@ -56,7 +56,7 @@ struct Timing {
     /// Only the rows of that name, or whose names begin with these words; all by default
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
-    /// The type of the values between layers, as in `rasgo train --precision`; layers alone are timed in f32
+    /// The type of the values between layers, as in `rasgo train --precision`
     #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = precision())]
     precision: Precision,
     /// How long to repeat one thing: 5 to 200 times, of which the median counts
