@@ -70,7 +70,7 @@ fn detect() -> Isa {
         && is_x86_feature_detected!("avx512dq");
     match (avx2, avx512) {
         (true, true) if !is_x86_feature_detected!("avx512bf16") => Isa::Avx512,
-        (true, true) if !crate::matrix::amx::is_usable() => Isa::Avx512Bf16,
+        (true, true) if !crate::gemm::half::amx::is_usable() => Isa::Avx512Bf16,
         (true, true) => Isa::Amx,
         (true, false) => Isa::Avx2,
         _ => Isa::Portable,

@@ -25,7 +25,6 @@ pub mod conv;
 pub mod elementwise;
 pub mod gemm;
 pub mod loss;
-mod matrix;
 pub mod movement;
 pub mod norm;
 pub mod optim;

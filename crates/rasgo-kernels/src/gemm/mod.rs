@@ -1,7 +1,8 @@
-//! Matrix products.
+//! Matrix products: of `f32`, and of bfloat16 ([`half`]).
 
 pub(crate) mod driver;
 mod few_rows;
+pub(crate) mod half;
 pub(crate) mod packed;
 mod reference;
 pub(crate) mod strided;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::taps::Taps;
 use crate::Bf16;
-use crate::matrix::STEP;
+use crate::gemm::half::STEP;
 use crate::pool::windows::coordinates;
 
 /// The rows of a product: pixels of the result.

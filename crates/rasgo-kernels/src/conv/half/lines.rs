@@ -7,7 +7,7 @@
 use super::left::Left;
 use super::product::{Rows, Work};
 use crate::Bf16;
-use crate::matrix::{ROWS, STEP};
+use crate::gemm::half::{ROWS, STEP};
 use crate::threads::{Scratch, parallel_scratch};
 
 /// Elements that a task copies, about.

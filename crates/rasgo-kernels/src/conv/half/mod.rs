@@ -15,8 +15,8 @@ mod taps;
 mod weight;
 
 use super::ConvProblem;
+use crate::gemm::half::pack::Panels;
 use crate::isa::isa_fn;
-use crate::matrix::pack::Panels;
 use crate::threads::parallel_chunks;
 use crate::{Bf16, Buffer, Epilogue, Isa};
 use left::Left;

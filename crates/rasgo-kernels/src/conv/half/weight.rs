@@ -14,8 +14,8 @@
 use super::left::Left;
 use super::taps::Taps;
 use crate::conv::ConvProblem;
-use crate::matrix::pack::{Panels, pair_rows, transpose_block};
-use crate::matrix::{BLOCK, LANES, ROWS, STEP, Session, Tile};
+use crate::gemm::half::pack::{Panels, pair_rows, transpose_block};
+use crate::gemm::half::{BLOCK, LANES, ROWS, STEP, Session, Tile};
 use crate::pool::windows::pixel;
 use crate::threads::{Scratch, SharedMut, parallel, parallel_chunks, parallel_scratch};
 use crate::{Bf16, Buffer, Isa};
