@@ -46,12 +46,19 @@ impl Buffer {
     /// A buffer for `len` elements. The contents are unspecified, not undefined.
     pub fn new<T: Element>(len: usize) -> Buffer {
         let bytes = len.checked_mul(size_of::<T>()).expect("a buffer's size fits in memory");
-        acquire(bytes).unwrap_or_else(|| handle_alloc_error(layout(size_class(bytes))))
+        acquire(bytes, 1).unwrap_or_else(|| handle_alloc_error(layout(size_class(bytes))))
+    }
+
+    /// As [`new`](Buffer::new), for what is dropped before the kernel that asks for it returns: any idle buffer that is large
+    /// enough will do, so that kernels of many shapes share their memory.
+    pub(crate) fn scratch<T: Element>(len: usize) -> Buffer {
+        let bytes = len.checked_mul(size_of::<T>()).expect("a buffer's size fits in memory");
+        acquire(bytes, SLOTS).unwrap_or_else(|| handle_alloc_error(layout(size_class(bytes))))
     }
 
     /// A buffer of that many bytes, or `None` where the system does not give as many.
     pub fn of_bytes(bytes: usize) -> Option<Buffer> {
-        acquire(bytes)
+        acquire(bytes, 1)
     }
 
     /// A buffer of `len` zeros for what lives as long as a model: memory of its own, even where the pool has some, so
@@ -198,15 +205,19 @@ fn ask_for_huge_pages(ptr: NonNull<u8>, class: usize) {
     let _ = (ptr, class);
 }
 
-fn acquire(bytes: usize) -> Option<Buffer> {
+/// A buffer of the class of so many bytes, or one of the `classes` from there on that is idle.
+fn acquire(bytes: usize, classes: usize) -> Option<Buffer> {
     // Rounded up, the size of a layout must not pass the largest that there is.
     if bytes > isize::MAX as usize / 2 {
         return None;
     }
-    let class = size_class(bytes);
+    let mut class = size_class(bytes);
     let mut pool = pool();
-    let ptr = match pool.idle[slot(class)].pop() {
-        Some(Idle(ptr)) => {
+    let first = slot(class);
+    let found = (first..SLOTS.min(first + classes)).find_map(|slot| Some((slot, pool.idle[slot].pop()?)));
+    let ptr = match found {
+        Some((slot, Idle(ptr))) => {
+            class = class_of(slot);
             pool.counters.hits += 1;
             pool.counters.idle_bytes -= class as u64;
             pool.counters.live_bytes += class as u64;
