@@ -27,7 +27,6 @@ pub trait Float:
     + Div<Output = Self>
     + Neg<Output = Self>
     + AddAssign
-    + Stored<Wide = Self>
     + 'static
 {
     /// 0

@@ -51,7 +51,7 @@ pub fn parallel_scratch<F: Fn(usize, Scratch<'_>) + Sync>(tasks: usize, bytes: u
             if let Some(smaller) = smaller {
                 smaller.free();
             }
-            Buffer::scratch::<u8>(threads * each)
+            Buffer::new::<u8>(threads * each)
         }
     };
     let shared = SharedMut::new(memory.as_mut_slice::<u8>());

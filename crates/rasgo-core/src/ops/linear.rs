@@ -162,7 +162,7 @@ impl Op for Linear {
             let x = x.reshape([m, weight.shape()[1]])?;
             apply(MatMul { trans_a: true, trans_b: false }, [dy.clone(), x])
         });
-        let dbias = needs.has(2).then(|| apply(ColumnSums, [dy.clone()]));
+        let dbias = needs.has(2).then(|| apply(ColumnSums(dy.dtype()), [dy.clone()]));
         Ok(Grads::from_iter([dx.transpose()?, dweight.transpose()?, dbias.transpose()?]))
     }
 
@@ -178,9 +178,9 @@ fn rows(shape: &Shape) -> usize {
     shape[..shape.len() - 1].iter().product()
 }
 
-/// y[C] = sum of x[N, C, …] over everything but C: the gradient of a bias, float32 where x is bfloat16.
+/// y[C] = sum of x[N, C, …] over everything but C: the gradient of a bias, float32 where x, of that dtype, is bfloat16.
 #[derive(Debug)]
-pub(super) struct ColumnSums;
+pub(super) struct ColumnSums(pub(super) DType);
 
 impl Op for ColumnSums {
     fn name(&self) -> &'static str {
@@ -211,7 +211,8 @@ impl Op for ColumnSums {
         let shape = saved.input_shape(0);
         let mut column = vec![1; shape.len()];
         column[1] = shape[1];
-        Ok(Grads::from_iter([Some(dy[0].take().expect("one output").reshape(column)?.broadcast_to(shape)?)]))
+        let dy = dy[0].take().expect("one output").to_dtype(self.0)?;
+        Ok(Grads::from_iter([Some(dy.reshape(column)?.broadcast_to(shape)?)]))
     }
 }
 
@@ -300,9 +301,13 @@ mod tests {
     fn sums_of_columns_of_bfloat16_are_float32() {
         for shape in [vec![70, 5], vec![2, 3, 4, 5]] {
             let x = normal(shape, 1).to_dtype(DType::Bf16).unwrap();
-            let sum = stored_check::no_casts(|| apply(ColumnSums, [x.clone()]).unwrap());
-            let wanted = apply(ColumnSums, [x.to_dtype(DType::F32).unwrap()]).unwrap();
+            let sum = stored_check::no_casts(|| apply(ColumnSums(x.dtype()), [x.clone()]).unwrap());
+            let wanted = apply(ColumnSums(DType::F32), [x.to_dtype(DType::F32).unwrap()]).unwrap();
             assert_eq!(sum.to_vec::<f32>().unwrap(), wanted.to_vec::<f32>().unwrap());
+            let x = x.requires_grad();
+            let sum = apply(ColumnSums(x.dtype()), [x.clone()]).unwrap();
+            let grads = sum.square().unwrap().sum().unwrap().backward().unwrap();
+            assert_eq!(grads.get(&x).unwrap().dtype(), DType::Bf16);
         }
     }
 

@@ -161,6 +161,22 @@ fn every_pass_agrees_where_channels_fill_tiles() {
     check(&same([5, 96, 33], [7, 7], 3));
     check(&same([2, 64, 64], [9, 33], 5));
     check(&same([3, 64, 100], [11, 13], 1));
+    // Several parts of an image, and chunks that are added up.
+    check(&same([2, 64, 64], [100, 100], 3));
+    // No images, no outputs, and taps so far apart that few of them meet the map.
+    check(&same([0, 16, 17], [4, 5], 3));
+    check(&problem([2, 16, 16, 1], [1, 2, 3], [1, 4, 3], [1; 3], [0; 3], [0; 3], [1; 3]));
+    check(&problem([2, 16, 9, 1], [1, 9, 9], [1, 3, 3], [1; 3], [0, 30, 30], [0, 30, 30], [1, 30, 30]));
+    let far = [1, 1 << 16, 1 << 16];
+    check(&problem(
+        [1, 16, 16, 1],
+        [1, 1, 1],
+        [1, 2, 2],
+        [1; 3],
+        [0, 1 << 15, 1 << 15],
+        [0, 1 << 15, 1 << 15],
+        far,
+    ));
     // As linear layers are.
     check(&same([67, 160, 90], [1, 1], 1));
     check(&same([5, 1030, 70], [1, 1], 1));

@@ -8,7 +8,7 @@ use super::grad_weight::GradWeight;
 use super::transposed::Transposed;
 use super::{ConvOptions, conv_name, expect_bias, expect_cells, expect_ranks, problem, window};
 use crate::error::{Error, Result};
-use crate::meta::{Meta, Shape};
+use crate::meta::{DType, Meta, Shape};
 use crate::op::{Bf16Rule, Grads, Input, LayoutRule, Mask, Metas, Op, Output, Saved, Saves, apply};
 use crate::reach::{self, Reach, Reaches};
 use crate::tensor::Tensor;
@@ -131,7 +131,11 @@ impl Op for Conv {
             let add = self.after.shortcut_at().map(|at| inputs[at].values::<S>());
             let epilogue = Epilogue { bias, add, activation: self.options.activation };
             let (x, w) = (inputs[0].values::<S>(), inputs[1].values());
-            let packed = inputs[1].packed(|w| conv::pack_weight(&p, w));
+            // Of bfloat16 nothing reads weights that are packed for f32.
+            let packed = match inputs[0].meta().dtype {
+                DType::Bf16 => None,
+                _ => inputs[1].packed(|w| conv::pack_weight(&p, w)),
+            };
             conv::forward(&p, x, w, packed, epilogue, outputs[0].values::<S>());
         });
     }
@@ -160,7 +164,11 @@ impl Op for Conv {
             let op = GradWeight { name, options: options.clone(), weight: w.shape().clone() };
             apply(op, [x.clone(), dy.clone()])
         });
-        let db = self.after.bias_at().filter(|&at| needs.has(at)).map(|_| apply(ColumnSums, [dy.clone()]));
+        let db = self
+            .after
+            .bias_at()
+            .filter(|&at| needs.has(at))
+            .map(|_| apply(ColumnSums(dy.dtype()), [dy.clone()]));
         let ds = self.after.shortcut_at().filter(|&at| needs.has(at)).map(|_| dy.clone());
         let dx = needs.has(0).then(|| apply(Transposed::to(name, options, x.shape()), [dy, w]));
         let mut grads = Grads::from_iter([dx.transpose()?, dw.transpose()?]);

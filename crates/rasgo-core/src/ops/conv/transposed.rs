@@ -171,7 +171,7 @@ impl Op for Transposed {
             let op = GradWeight { name, options: options.clone(), weight: w.shape().clone() };
             apply(op, [dy.clone(), x.clone()])
         });
-        let db = needs.has(2).then(|| apply(ColumnSums, [dy.clone()]));
+        let db = needs.has(2).then(|| apply(ColumnSums(dy.dtype()), [dy.clone()]));
         let dx = needs.has(0).then(|| {
             let op = Conv { name, options, output: Some(x.shape().clone()), after: After::default() };
             apply(op, [dy.clone(), w.clone()])

@@ -9,7 +9,8 @@
 //! pixel ([`Grid::Gathered`]).
 //!
 //! Pixels come in chunks of a fixed size, one after the other; a task has sums of its own and goes over all pixels of the
-//! chunk. So there is one order of sums.
+//! chunk. So there is one order of sums. Between the pixels of `dy` on a grid there are zeros: an infinite value of the map
+//! beside them makes its products NaN, under taps that do not read it too.
 
 use super::left::Left;
 use super::taps::Taps;
@@ -22,6 +23,8 @@ use crate::{Bf16, Buffer, Isa};
 
 /// Elements of both sides that are packed at a time, about.
 const CHUNK: usize = 1 << 20;
+/// Pixels of a grid for one of the output, at most.
+const MOST_GRID: usize = 3;
 /// Steps that a task packs.
 const STEPS: usize = 8;
 
@@ -45,7 +48,7 @@ struct Sums<'a> {
     isa: Isa,
     /// Columns of the right side.
     columns: usize,
-    /// Pixels of a chunk: whole steps, and whole parts of images.
+    /// Pixels of a chunk: whole parts of images, or whole steps; the last step is filled up.
     chunk: usize,
     /// Elements of a row of the left side: zeros for the largest shift, then the pixels of a chunk.
     margin: usize,
@@ -53,6 +56,9 @@ struct Sums<'a> {
 }
 
 pub(super) fn grad_weight(p: &ConvProblem, src: &[Bf16], dy: &[Bf16], dw: &mut [f32], isa: Isa) {
+    if src.is_empty() || dy.is_empty() {
+        return dw.fill(0.0);
+    }
     let (gi, go) = (p.group_ic(), p.group_oc());
     let taps = Taps::forward(p);
     let grid = grid(p);
@@ -90,13 +96,17 @@ fn grid(p: &ConvProblem) -> Grid {
     if !flat || p.output[0] != 1 || p.taps() == 1 {
         return Grid::Gathered;
     }
-    let reach = [1, 2].map(|axis| (p.kernel[axis] - 1) * p.dilation[axis]);
-    let width = p.output[2] + reach[1];
+    let reach = [1, 2].map(|axis| (p.kernel[axis] - 1).saturating_mul(p.dilation[axis]));
+    let width = p.output[2].saturating_add(reach[1]);
     let most = CHUNK / (p.group_ic() + p.group_oc()) / width;
-    let parts = p.output[1].div_ceil(most.saturating_sub(reach[0]).clamp(1, p.output[1].max(1))).max(1);
+    let parts = p.output[1].div_ceil(most.saturating_sub(reach[0]).clamp(1, p.output[1]));
     let lines = p.output[1].div_ceil(parts);
-    // Even, so that pairs of pixels do not cross parts.
-    Grid::Shifted { lines, width, pixels: ((lines + reach[0]) * width).next_multiple_of(2) }
+    let pixels = lines.saturating_add(reach[0]).saturating_mul(width);
+    // Far taps leave more between the pixels than copies for each tap would cost.
+    if parts.saturating_mul(pixels) > MOST_GRID * p.output_pixels() {
+        return Grid::Gathered;
+    }
+    Grid::Shifted { lines, width, pixels }
 }
 
 impl<'a> Sums<'a> {
@@ -113,7 +123,7 @@ impl<'a> Sums<'a> {
         let part = if let Grid::Shifted { pixels, .. } = grid { pixels } else { STEP };
         let pixels = CHUNK / (columns + p.group_oc());
         let mut job = Sums { p, src, dy, group, taps, grid, isa, columns, chunk: 0, margin: 0, row: 0 };
-        // No more than there is, in whole steps.
+        // No more than there is.
         job.chunk = (pixels / part).max(1).min(job.pixels().div_ceil(part).max(1)) * part;
         // Even, since pixels are written in pairs.
         job.margin = (0..p.taps()).map(|tap| job.shift(tap)).max().unwrap_or(0).next_multiple_of(2);
@@ -171,10 +181,6 @@ impl<'a> Sums<'a> {
     /// Writes `[shift][oc][width]`.
     fn sum(&self, width: usize, dst: SharedMut<'_, f32>) {
         let (go, shifts) = (self.p.group_oc(), self.p.taps() * self.p.group_ic() / self.columns);
-        if self.pixels() == 0 {
-            // SAFETY: nobody else writes.
-            return unsafe { dst.slice(0, dst.len()) }.fill(0.0);
-        }
         let mut left = Buffer::scratch::<Bf16>(go.next_multiple_of(LANES) * self.row);
         let mut right = Panels::new(self.chunk, self.columns);
         let steps = right.steps();

@@ -27,7 +27,7 @@ mod wide;
 
 use crate::{Bf16, Isa};
 
-/// Steps that are summed together; every `k` is filled up to a multiple of it, with zeros in `b`.
+/// Steps that are summed together; every `k` is filled up to a multiple of it, with zeros on both sides.
 pub(crate) const STEP: usize = 32;
 /// Columns of a block.
 pub(crate) const LANES: usize = 16;

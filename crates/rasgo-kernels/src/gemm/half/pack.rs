@@ -123,6 +123,10 @@ impl Panels {
     }
 }
 
+/// Values that are read as words.
+#[repr(align(64))]
+struct Aligned([Bf16; LANES * STEP]);
+
 simd_fn! {
     /// A block from `count` columns of `len` values each: rounded, filled up with zeros, transposed by pairs.
     ///
@@ -131,8 +135,8 @@ simd_fn! {
     unsafe fn columns_block<V>(
         src: *const f32, distance: usize, count: usize, len: usize, words: &mut [u32],
     ) {
-        let mut pairs = [Bf16::default(); LANES * STEP];
-        for (column, pairs) in pairs.chunks_exact_mut(STEP).enumerate().take(count) {
+        let mut pairs = Aligned([Bf16::default(); LANES * STEP]);
+        for (column, pairs) in pairs.0.chunks_exact_mut(STEP).enumerate().take(count) {
             // SAFETY: the caller promises the columns.
             let values = unsafe { std::slice::from_raw_parts(src.wrapping_add(column * distance), len) };
             if len == STEP {
@@ -146,14 +150,14 @@ simd_fn! {
             }
         }
         // SAFETY: both have `LANES` times `LANES` words.
-        unsafe { transpose::<V>(pairs.as_ptr().cast(), words.as_mut_ptr(), LANES) };
+        unsafe { transpose::<V>(pairs.0.as_ptr().cast(), words.as_mut_ptr(), LANES) };
     }
 }
 
 /// `dst[j * distance + i] = src[i * LANES + j]` for a square of words, which vectors of `f32` only move.
 ///
 /// # Safety
-/// The words are readable and writable.
+/// The words are readable and writable, and both are aligned to words.
 #[inline(always)]
 unsafe fn transpose<V: Vector>(src: *const f32, dst: *mut u32, distance: usize) {
     for i in (0..LANES).step_by(V::LANES) {
