@@ -1,4 +1,4 @@
-//! Matrix products: of `f32`, and of bfloat16 ([`half`]).
+//! Matrix products: of `f32`, and of bfloat16 (`half`).
 
 pub(crate) mod driver;
 mod few_rows;
