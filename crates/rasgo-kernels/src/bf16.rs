@@ -167,7 +167,7 @@ pub fn widen(src: &[Bf16], dst: &mut [f32]) {
 
 isa_fn! {
     /// As [`narrow`], in one task.
-    pub(crate) fn narrow_part(src: &[f32], dst: &mut [Bf16]) {
+    fn narrow_part(src: &[f32], dst: &mut [Bf16]) {
         for (dst, src) in dst.iter_mut().zip(src) {
             *dst = Bf16::from_f32(*src);
         }
@@ -176,7 +176,7 @@ isa_fn! {
 
 isa_fn! {
     /// As [`widen`], in one task.
-    pub(crate) fn widen_part(src: &[Bf16], dst: &mut [f32]) {
+    fn widen_part(src: &[Bf16], dst: &mut [f32]) {
         for (dst, src) in dst.iter_mut().zip(src) {
             *dst = src.to_f32();
         }
