@@ -34,7 +34,7 @@ fn a_folder_of_images_is_trained_on_evaluated_and_predicted() {
     write_images(&folder.path().join("bars"));
     let config = path("config.toml");
     let options =
-        "epochs = 6\nbatch_size = 8\nheld_out = 0\nmirrored = true\n[augment]\nflip = true\ncrop = 2\n";
+        "epochs = 6\nbatch_size = 8\nheld_out = 0\n[augment]\nflip = true\ncrop = 2\n[views]\nflip = true\n";
     fs::write(&config, options).unwrap();
     let bars = path("bars");
     let text = |arguments: &[&str]| {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rasgo::formats::ResizeRule;
 use rasgo::prelude::*;
-use rasgo::train::{ModelInfo, Precision, SavedModel};
+use rasgo::train::{ModelInfo, Precision, SavedModel, Views};
 
 const WORKERS: usize = 4;
 const CLIENTS: usize = 8;
@@ -36,7 +36,7 @@ fn train_a_moment(data: Arc<dyn Dataset>) -> Result<SavedModel> {
     }
     network.eval();
     let (resize, data) = (ResizeRule::default(), "mnist".to_string());
-    let info = ModelInfo { classes, normalize, resize, data, mirrored: false, precision: Precision::F32 };
+    let info = ModelInfo { classes, normalize, resize, data, views: Views::ONE, precision: Precision::F32 };
     Ok(SavedModel { network, info })
 }
 

@@ -18,7 +18,7 @@ use pytorch_formula::{Answer, golden, tensor, weights};
 use rasgo::data::Normalize;
 use rasgo::formats::{Disk, ResizeRule, safetensors, weights_hash};
 use rasgo::nn::{Module, ModuleExt};
-use rasgo::train::{ModelInfo, Precision, SavedModel};
+use rasgo::train::{ModelInfo, Precision, SavedModel, Views};
 use rasgo::zoo::{self, Network};
 use rasgo::{Tensor, no_grad, random};
 
@@ -184,7 +184,7 @@ fn write_ours(model: &zoo::Model, folder: &Path) {
         normalize: Normalize::new(vec![0.0; model.input[0]], vec![1.0; model.input[0]]).unwrap(),
         resize: ResizeRule::default(),
         data: "none".to_string(),
-        mirrored: false,
+        views: Views::ONE,
         precision: Precision::F32,
     };
     let file = folder.join(format!("{}.safetensors", model.name));

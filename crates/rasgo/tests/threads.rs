@@ -11,7 +11,7 @@ use rasgo::data::{Augment, Loader, LoaderOptions, Normalize};
 use rasgo::formats::{ResizeRule, weights_hash};
 use rasgo::nn::{self, Module, ModuleExt, Sequential};
 use rasgo::optim::Optimizer;
-use rasgo::train::{ModelInfo, Precision, SavedModel};
+use rasgo::train::{ModelInfo, Precision, SavedModel, Views};
 use rasgo::{ErrorKind, Result, Tensor, no_grad, random, settings, zoo};
 
 const THREADS: usize = 8;
@@ -45,7 +45,7 @@ fn a_model_predicts_from_eight_threads_at_once_what_it_predicts_alone() {
                 normalize: Normalize::new(vec![0.1; model.input[0]], vec![0.3; model.input[0]]).unwrap(),
                 resize: ResizeRule::default(),
                 data: "mnist".to_string(),
-                mirrored: false,
+                views: Views::ONE,
                 precision: Precision::F32,
             },
         };

@@ -9,7 +9,7 @@ use rasgo::data::Splits;
 use rasgo::formats::Disk;
 use rasgo::optim::{Rule, Schedule};
 use rasgo::prelude::*;
-use rasgo::train::{AugmentConfig, Observer, Outcome, Precision, Progress, Silent};
+use rasgo::train::{AugmentConfig, Observer, Outcome, Precision, Progress, Silent, Views};
 
 /// Bright upper or lower halves.
 struct Halves {
@@ -392,7 +392,7 @@ fn numbers_that_no_run_can_use_are_refused_before_anything_is_made() {
 fn a_mirrored_model_gives_an_image_and_its_mirror_image_the_same_everywhere() {
     let mut place = Place::new();
     place.config.epochs = 1;
-    place.config.mirrored = true;
+    place.config.views.flip = true;
     let outcome = place.run("run");
     let test = outcome.test.as_ref().unwrap();
     let mut model = train::SavedModel::load(&outcome.folder).unwrap();
@@ -407,7 +407,7 @@ fn a_mirrored_model_gives_an_image_and_its_mirror_image_the_same_everywhere() {
     let loss = |model: &train::SavedModel| train::evaluate_by(|x| model.forward(x), &loader).unwrap().loss;
     assert!((loss(&model) - test.loss).abs() < 1e-6, "{} {}", loss(&model), test.loss);
 
-    model.info.mirrored = false;
+    model.info.views = Views::ONE;
     assert_ne!(model.predict(&image).unwrap(), model.predict(&mirror).unwrap());
     assert!((loss(&model) - test.loss).abs() > 1e-6);
 }
@@ -415,7 +415,7 @@ fn a_mirrored_model_gives_an_image_and_its_mirror_image_the_same_everywhere() {
 #[test]
 fn a_run_in_bf16_goes_on_to_the_same_bits_and_its_model_is_measured_in_bf16() {
     let mut place = Place::new();
-    place.config.mirrored = true;
+    place.config.views.flip = true;
     let of_f32 = place.run("f32").metrics.weights_hash;
     place.config.precision = Precision::Bf16;
     let outcome = place.run("whole");
@@ -436,13 +436,14 @@ fn a_run_in_bf16_goes_on_to_the_same_bits_and_its_model_is_measured_in_bf16() {
 }
 
 #[test]
-fn only_images_have_a_mirror_image() {
+fn only_images_have_views() {
     let x = Tensor::rand([20, 2, 8]);
     let y = Tensor::from_vec((0..20i64).map(|i| i % 2).collect(), [20]).unwrap();
     let series = rasgo::data::ArrayDataset::new(x, y).unwrap();
-    let config = TrainConfig { mirrored: true, ..TrainConfig::default() };
+    let views = Views { flip: true, shift: 0 };
+    let config = TrainConfig { views, ..TrainConfig::default() };
     let error = config.for_data(&series).unwrap_err();
-    assert!(error.to_string().contains("mirrored is for images, and these are sequences"), "{error}");
+    assert!(error.to_string().contains("[views] are of images, and these are sequences"), "{error}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use rasgo_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use super::precision::Precision;
+use super::views::Views;
 use crate::data::{Augment, Dataset, samples_called};
 use crate::optim::{Rule, Schedule};
 use crate::text_file::read_text;
@@ -84,10 +85,6 @@ pub struct TrainConfig {
     pub ema: f64,
     /// The share of the target that is spread over all classes.
     pub label_smoothing: f64,
-    /// Whether predictions are the mean over an image and its mirror image, left to right: twice the work, and not for
-    /// what must not be mirrored, as letters.
-    #[serde(skip_serializing_if = "is_default")]
-    pub mirrored: bool,
     /// The type of the values between layers, in training and wherever the model is measured or predicts.
     #[serde(skip_serializing_if = "is_default")]
     pub precision: Precision,
@@ -103,6 +100,9 @@ pub struct TrainConfig {
     /// Random changes of training images. Unsaid, the default for images, and none for sequences and video.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub augment: Option<AugmentConfig>,
+    /// What predictions are the mean of, wherever the model is measured or predicts: of the image alone, if unsaid.
+    #[serde(skip_serializing_if = "is_default")]
+    pub views: Views,
 }
 
 impl Default for TrainConfig {
@@ -120,13 +120,13 @@ impl Default for TrainConfig {
             clip_grad_norm: 0.0,
             ema: 0.0,
             label_smoothing: 0.05,
-            mirrored: false,
             precision: Precision::F32,
             held_out: None,
             seed: 0,
             exact: false,
             optimizer: Rule::AdamW { betas: (0.9, 0.99), eps: 1e-8, amsgrad: false },
             augment: None,
+            views: Views::ONE,
         }
     }
 }
@@ -155,7 +155,7 @@ impl TrainConfig {
     /// The same, with a value for all that is left unsaid, as it is for these data.
     ///
     /// # Errors
-    /// [`ErrorKind::Argument`] for augmentation or mirrored predictions of what is no image.
+    /// [`ErrorKind::Argument`] for augmentation or views of what is no image.
     pub fn for_data(&self, data: &dyn Dataset) -> Result<TrainConfig> {
         let shape = data.shape();
         let mut config = self.clone();
@@ -164,11 +164,7 @@ impl TrainConfig {
         let fitting = data.len().saturating_sub(held_out) / config.accumulate.max(1);
         config.batch_size.get_or_insert(BATCH_SIZE.min(fitting.max(1)));
         let images = shape.len() == 3;
-        if self.mirrored && !images {
-            let text =
-                format!("mirrored is for images, and these are {} of shape {shape}", samples_called(shape));
-            return Err(Error::new(ErrorKind::Argument, text).hint("leave mirrored out of the configuration"));
-        }
+        self.views.check(shape)?;
         let usual = if images { AugmentConfig::default() } else { AugmentConfig::NONE };
         let augment = *config.augment.get_or_insert(usual);
         if !images && augment != AugmentConfig::NONE {

@@ -8,6 +8,7 @@ mod precision;
 mod saved_model;
 mod session;
 mod trainer;
+mod views;
 mod weight_mean;
 
 pub use config::{AugmentConfig, TrainConfig};
@@ -16,3 +17,4 @@ pub use observer::{EpochMetrics, Observer, Outcome, Progress, Setup, Silent};
 pub use precision::Precision;
 pub use saved_model::{ModelInfo, SavedModel};
 pub use trainer::Trainer;
+pub use views::Views;

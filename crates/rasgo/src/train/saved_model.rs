@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use rasgo_core::{Error, ErrorKind, Result, Tensor};
 
 use super::precision::Precision;
+use super::views::Views;
 use crate::data::{Normalize, batch_of, samples_called};
 use crate::formats::{Disk, ImageOptions, ResizeRule, read_image, safetensors};
 use crate::nn::{Module, ModuleExt, expect_unfused};
 use crate::zoo::{Architecture, Network};
 
-/// A list as JSON.
+/// A value as JSON.
 fn json(values: &impl serde::Serialize) -> String {
-    serde_json::to_string(values).expect("a list has a text")
+    serde_json::to_string(values).expect("plain data have a text")
 }
 
 /// What a prediction needs besides the network.
@@ -27,8 +28,8 @@ pub struct ModelInfo {
     pub resize: ResizeRule,
     /// The data it was trained on.
     pub data: String,
-    /// Whether the mean of the outputs for an image and its mirror image is what counts.
-    pub mirrored: bool,
+    /// What a prediction is the mean of.
+    pub views: Views,
     /// The type of the values between layers.
     pub precision: Precision,
 }
@@ -36,12 +37,7 @@ pub struct ModelInfo {
 impl ModelInfo {
     /// The output of a network in evaluation for a batch, as float32.
     pub fn forward(&self, network: &Network, batch: Tensor) -> Result<Tensor> {
-        let predict = |batch: Tensor| self.precision.run(batch, |x| network.predict(x));
-        if !self.mirrored {
-            return predict(batch);
-        }
-        let mirror = predict(batch.flip(&[-1])?)?;
-        (predict(batch)? + mirror)?.scale(0.5)
+        self.views.mean(batch, |view| self.precision.run(view, |x| network.predict(x)))
     }
 
     /// Writes the one file: the weights, and in its metadata the rest.
@@ -61,8 +57,8 @@ impl ModelInfo {
             ("rasgo.version".to_string(), env!("CARGO_PKG_VERSION").to_string()),
             ("rasgo.isa".to_string(), rasgo_core::Isa::current().name().to_string()),
         ]);
-        if self.mirrored {
-            metadata.insert("rasgo.mirrored".to_string(), "true".to_string());
+        if self.views != Views::ONE {
+            metadata.insert("rasgo.views".to_string(), json(&self.views));
         }
         if self.precision != Precision::default() {
             metadata.insert("rasgo.precision".to_string(), self.precision.name().to_string());
@@ -110,13 +106,14 @@ impl SavedModel {
         network.load_state_dict(&loaded.tensors).map_err(|error| error.file(&path))?;
         network.eval();
         let numbers = |name: &str| serde_json::from_str::<Vec<f32>>(field(name)?).map_err(broken);
+        let views = loaded.metadata.get("rasgo.views").map(|text| serde_json::from_str(text));
         let precision = loaded.metadata.get("rasgo.precision").map(|name| Precision::from_name(name));
         let info = ModelInfo {
             classes: serde_json::from_str(field("rasgo.classes")?).map_err(broken)?,
             normalize: Normalize::new(numbers("rasgo.mean")?, numbers("rasgo.std")?)?,
             resize: ResizeRule::from_name(field("rasgo.resize")?)?,
             data: field("rasgo.data")?.clone(),
-            mirrored: loaded.metadata.get("rasgo.mirrored").is_some_and(|value| value == "true"),
+            views: views.transpose().map_err(broken)?.unwrap_or_default(),
             precision: precision.transpose().map_err(|error| error.file(&path))?.unwrap_or_default(),
         };
         let (named, wanted) = (info.classes.len(), network.classes());
@@ -124,11 +121,13 @@ impl SavedModel {
             let text = format!("names {named} classes, and the network has {wanted}");
             return Err(Error::format(&path, text));
         }
-        info.normalize.check(network.architecture().input[0]).map_err(|error| error.file(&path))?;
+        let input = &network.architecture().input;
+        info.normalize.check(input[0]).map_err(|error| error.file(&path))?;
+        info.views.check(input).map_err(|error| error.file(&path))?;
         Ok(SavedModel { network, info })
     }
 
-    /// The output for a batch that is normalised: for an image and its mirror image, if that was asked for.
+    /// The output for a batch that is normalised: the mean over the views, if there are several.
     pub fn forward(&self, batch: Tensor) -> Result<Tensor> {
         self.info.forward(&self.network, batch)
     }

@@ -120,9 +120,14 @@ impl<'a> Session<'a> {
             Some(Group { lr_scale: 1.0, weight_decay })
         });
         let mean = (config.ema > 0.0).then(|| WeightMean::new(config.ema, &network)).transpose()?;
-        let (resize, data, mirrored) = (ResizeRule::default(), config.data.clone(), config.mirrored);
-        let precision = config.precision;
-        let info = ModelInfo { classes, normalize, resize, data, mirrored, precision };
+        let info = ModelInfo {
+            classes,
+            normalize,
+            resize: ResizeRule::default(),
+            data: config.data.clone(),
+            views: config.views,
+            precision: config.precision,
+        };
         Ok(Session {
             trainer,
             config,
