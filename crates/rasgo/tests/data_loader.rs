@@ -21,7 +21,8 @@ fn epoch_bits(loader: &Loader, epoch: u64) -> Bits {
 }
 
 fn full() -> LoaderOptions {
-    let augment = Augment { rotation: 20.0, scale: (0.8, 1.2), shift: 1.5, shear: 5.0, flip: true, crop: 2 };
+    let augment =
+        Augment { rotation: 20.0, scale: (0.8, 1.2), shift: 1.5, shear: 5.0, flip: true, crop: 2, cutout: 4 };
     LoaderOptions::new()
         .batch_size(7)
         .shuffle(11)

@@ -168,7 +168,7 @@ fn every_rule_goes_on_after_a_stop_and_at_any_number_of_threads_to_the_same_bits
 fn workers_and_checkpoints_change_no_bit() {
     let mut place = Place::new();
     place.config.augment =
-        Some(AugmentConfig { rotation: 20.0, scale: 0.2, shift: 1.0, flip: true, crop: 2 });
+        Some(AugmentConfig { rotation: 20.0, scale: 0.2, shift: 1.0, flip: true, crop: 2, cutout: 3 });
     let whole = place.run("whole").metrics.weights_hash;
     for workers in [1, 4] {
         let often = trainer().workers(workers).checkpoint_every(Duration::ZERO);
@@ -177,7 +177,7 @@ fn workers_and_checkpoints_change_no_bit() {
         assert_eq!(metrics.weights_hash, whole, "{workers} workers");
     }
     place.config.augment =
-        Some(AugmentConfig { rotation: 20.0, scale: 0.2, shift: 1.0, flip: true, crop: 3 });
+        Some(AugmentConfig { rotation: 20.0, scale: 0.2, shift: 1.0, flip: true, crop: 3, cutout: 3 });
     assert_ne!(place.run("other").metrics.weights_hash, whole);
 }
 

@@ -1,13 +1,15 @@
 //! Augmentation: each time a sample is trained on, it is turned, scaled and moved a little.
 
+use std::ops::Range;
+
 use rasgo_core::random::Key;
 use rasgo_core::{DType, Error, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::resample::{Affine, resample};
+use super::resample::{Affine, Hole, resample};
 
-/// Random changes of a picture: a crop, then one bilinear resampling about its centre, where what comes in from outside
-/// is 0.
+/// Random changes of a picture: a crop, a hole, then one bilinear resampling about its centre, where what comes in from
+/// outside is 0.
 ///
 /// Each number is uniform in its range and follows from a [`Key`], which a loader derives from (seed, epoch, sample):
 /// neither threads nor the order of loading matter.
@@ -33,12 +35,15 @@ pub struct Augment {
     /// Pixels: the picture is extended by so many on all sides, by its mirror image, and a part of its own size is cut out
     /// anywhere. That is torchvision's `RandomCrop(size, padding=crop, padding_mode="reflect")`.
     pub crop: usize,
+    /// Pixels: the side of a square anywhere in the picture, cut off at its edges, that each channel's mean takes the place
+    /// of (DeVries and Taylor 2017, arXiv 1708.04552).
+    pub cutout: usize,
 }
 
 impl Default for Augment {
     /// No change.
     fn default() -> Self {
-        Augment { rotation: 0.0, scale: (1.0, 1.0), shift: 0.0, shear: 0.0, flip: false, crop: 0 }
+        Augment { rotation: 0.0, scale: (1.0, 1.0), shift: 0.0, shear: 0.0, flip: false, crop: 0, cutout: 0 }
     }
 }
 
@@ -126,7 +131,16 @@ impl Augment {
             [scale * mirror * cos, scale * (cos * lean + sin)],
             [-scale * mirror * sin, scale * (cos - sin * lean)],
         ];
-        Affine::backwards(forward, [right, down], height, width).after_move([moved(6), moved(7)])
+        Affine::backwards(forward, [right, down], height, width)
+            .after_move([moved(6), moved(7)])
+            .after_cut(Hole { rows: self.hole(key, 8, height), columns: self.hole(key, 9, width) })
+    }
+
+    /// The cells of an axis that a hole takes, about one of them.
+    fn hole(&self, key: Key, position: u64, len: usize) -> Range<usize> {
+        let start = key.below(position, len as u64) as usize;
+        let before = self.cutout / 2;
+        start.saturating_sub(before)..len.min((start + self.cutout).saturating_sub(before))
     }
 }
 
@@ -247,6 +261,34 @@ mod tests {
         assert!(augment.apply(&picture(1, 4, 5), Key::new(1, 1)).is_ok());
         let error = augment.apply(&picture(1, 3, 5), Key::new(1, 1)).unwrap_err().to_string();
         assert!(error.contains("crop 3") && error.contains("3 x 5"), "{error}");
+    }
+
+    #[test]
+    fn a_cutout_is_a_square_of_the_mean_about_any_pixel() {
+        let (h, w, side) = (7usize, 6usize, 3usize);
+        let image = picture(2, h, w);
+        let src = image.to_vec::<u8>().unwrap();
+        let mean = |c: usize| {
+            let plane = &src[c * h * w..][..h * w];
+            (plane.iter().map(|&byte| f64::from(byte)).sum::<f64>() / (h * w) as f64) as f32
+        };
+        let augment = Augment { cutout: side, ..Augment::default() };
+        let mut found = vec![0usize; h * w];
+        for i in 0..4200 {
+            let dst = augment.apply(&image, Key::new(3, i)).unwrap().to_vec::<f32>().unwrap();
+            // Of each channel the same cells, and those are a square of 3 about (y, x).
+            let cut = |c: usize, cell: usize| dst[c * h * w + cell] != f32::from(src[c * h * w + cell]);
+            let cells: Vec<usize> = (0..h * w).filter(|&cell| cut(0, cell)).collect();
+            assert!((0..h * w).all(|cell| cut(0, cell) == cut(1, cell)));
+            assert!(cells.iter().all(|cell| (0..2).all(|c| dst[c * h * w + cell] == mean(c))));
+            let centre = |cell: usize| {
+                let near =
+                    |other: usize| (other / w).abs_diff(cell / w) <= 1 && (other % w).abs_diff(cell % w) <= 1;
+                (0..h * w).all(|other| near(other) == cells.contains(&other))
+            };
+            found[(0..h * w).find(|&cell| centre(cell)).expect("a square of three")] += 1;
+        }
+        assert!(found.iter().all(|count| (60..140).contains(count)), "{found:?}");
     }
 
     #[test]

@@ -1,12 +1,23 @@
-//! One bilinear affine resampling of a picture.
+//! One bilinear affine resampling of a picture, and what is done to the picture before it.
 
-/// Where a pixel of the result comes from: `source = matrix * (x, y) + offset`, in the picture that was moved first.
-#[derive(Clone, Copy, Debug)]
+use std::ops::Range;
+
+/// Where a pixel of the result comes from: `source = matrix * (x, y) + offset`, in the picture that was moved and then had a
+/// hole cut in it.
+#[derive(Clone, Debug)]
 pub(super) struct Affine {
     matrix: [[f64; 2]; 2],
     offset: [f64; 2],
     /// Whole pixels to the right and down, fewer than there are; what comes in is the mirror image of the edge.
     moved: [isize; 2],
+    hole: Hole,
+}
+
+/// Rows and columns of a picture that its mean takes the place of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hole {
+    pub(super) rows: Range<usize>,
+    pub(super) columns: Range<usize>,
 }
 
 impl Affine {
@@ -18,12 +29,17 @@ impl Affine {
         let centre = [(width as f64 - 1.0) / 2.0, (height as f64 - 1.0) / 2.0];
         let from = [centre[0] + shift[0], centre[1] + shift[1]];
         let offset = [0, 1].map(|i| centre[i] - (matrix[i][0] * from[0] + matrix[i][1] * from[1]));
-        Affine { matrix, offset, moved: [0, 0] }
+        Affine { matrix, offset, moved: [0, 0], hole: Hole::default() }
     }
 
     /// The same, of the picture that was moved by (right, down) before.
     pub(super) fn after_move(self, moved: [isize; 2]) -> Self {
         Affine { moved, ..self }
+    }
+
+    /// The same, of the picture that had this hole cut in it after that.
+    pub(super) fn after_cut(self, hole: Hole) -> Self {
+        Affine { hole, ..self }
     }
 }
 
@@ -53,6 +69,15 @@ pub(super) fn resample<T: Copy + Into<f32>>(
         let row = &src[(c * height + mirrored(y, down, height)) * width..][..width];
         let dst = &mut padded[c * plane + (y + BORDER) * pitch + BORDER..][..width];
         dst.iter_mut().enumerate().for_each(|(x, dst)| *dst = row[mirrored(x, right, width)].into());
+    }
+    let Hole { rows, columns } = &affine.hole;
+    for c in 0..if rows.is_empty() || columns.is_empty() { 0 } else { channels } {
+        let plane_of = &src[c * height * width..][..height * width];
+        let sum: f64 = plane_of.iter().map(|&value| f64::from(value.into())).sum();
+        for y in rows.clone() {
+            let row = &mut padded[c * plane + (y + BORDER) * pitch + BORDER..][..width];
+            row[columns.clone()].fill((sum / plane_of.len() as f64) as f32);
+        }
     }
     let step = [fixed(affine.matrix[0][0]), fixed(affine.matrix[1][0])];
     let most = [width + BORDER, height + BORDER].map(|cells| (cells as i64) << FRACTION);

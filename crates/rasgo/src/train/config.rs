@@ -28,6 +28,9 @@ pub struct AugmentConfig {
     /// Pixels by which an image is extended on all sides, by its mirror image, before a part of its size is cut out.
     #[serde(skip_serializing_if = "is_default")]
     pub crop: usize,
+    /// Pixels: the side of a square anywhere in an image that its mean takes the place of.
+    #[serde(skip_serializing_if = "is_default")]
+    pub cutout: usize,
 }
 
 /// So that a configuration from before an option was there has the same text as ever, and its run can be resumed.
@@ -44,11 +47,19 @@ impl Default for AugmentConfig {
 impl AugmentConfig {
     /// No change.
     pub const NONE: AugmentConfig =
-        AugmentConfig { rotation: 0.0, scale: 0.0, shift: 0.0, flip: false, crop: 0 };
+        AugmentConfig { rotation: 0.0, scale: 0.0, shift: 0.0, flip: false, crop: 0, cutout: 0 };
 
     pub(super) fn augment(&self) -> Augment {
-        let AugmentConfig { rotation, scale, shift, flip, crop } = *self;
-        Augment { rotation, scale: (1.0 - scale, 1.0 + scale), shift, flip, crop, ..Augment::default() }
+        let AugmentConfig { rotation, scale, shift, flip, crop, cutout } = *self;
+        Augment {
+            rotation,
+            scale: (1.0 - scale, 1.0 + scale),
+            shift,
+            flip,
+            crop,
+            cutout,
+            ..Augment::default()
+        }
     }
 }
 
