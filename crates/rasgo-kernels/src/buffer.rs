@@ -1,16 +1,20 @@
 //! Buffers, and the pool that keeps them.
 //!
-//! A training step asks for the same sizes again and again. The pool keeps every buffer that is given back, by
-//! size class, so that from the second step on nothing is allocated. Classes are an eighth of a power of two
-//! apart: a buffer is at most an eighth larger than asked (or 64 bytes).
+//! A training step asks for the same sizes again and again. The pool keeps what is given back, so that from the second step
+//! on nothing is asked from the system: small buffers by size, all others as pieces of large blocks ([`Arena`]), where
+//! what is free serves any size.
 //!
 //! Memory is always initialised: fresh from the system it is zero, from the pool it holds old values, or NaN
 //! after [`set_poison`]. A kernel must write all of its output.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+mod arena;
+
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
+
+use arena::{Arena, Piece};
 
 /// The alignment of every buffer, a cache line and the widest vector.
 pub const ALIGN: usize = 64;
@@ -34,7 +38,9 @@ element!(f32, f64, crate::Bf16, u8, u16, u32, i32, i64, u64, usize);
 pub struct Buffer {
     ptr: NonNull<u8>,
     bytes: usize,
-    class: usize,
+    capacity: usize,
+    /// Whether it is no part of the pool.
+    own: bool,
 }
 
 // SAFETY: a buffer owns its memory, and is only written through `&mut`.
@@ -45,30 +51,37 @@ unsafe impl Sync for Buffer {}
 impl Buffer {
     /// A buffer for `len` elements. The contents are unspecified, not undefined.
     pub fn new<T: Element>(len: usize) -> Buffer {
-        let bytes = len.checked_mul(size_of::<T>()).expect("a buffer's size fits in memory");
-        acquire(bytes, 1).unwrap_or_else(|| handle_alloc_error(layout(size_class(bytes))))
-    }
-
-    /// As [`new`](Buffer::new), for what is dropped before the kernel that asks for it returns: any idle buffer that is large
-    /// enough will do, so that kernels of many shapes share their memory.
-    pub(crate) fn scratch<T: Element>(len: usize) -> Buffer {
-        let bytes = len.checked_mul(size_of::<T>()).expect("a buffer's size fits in memory");
-        acquire(bytes, SLOTS).unwrap_or_else(|| handle_alloc_error(layout(size_class(bytes))))
+        let bytes = bytes_of::<T>(len);
+        Buffer::of_bytes(bytes).unwrap_or_else(|| handle_alloc_error(layout(capacity(bytes))))
     }
 
     /// A buffer of that many bytes, or `None` where the system does not give as many.
     pub fn of_bytes(bytes: usize) -> Option<Buffer> {
-        acquire(bytes, 1)
+        // Rounded up, the size of a layout must not pass the largest that there is.
+        if bytes > isize::MAX as usize / 4 {
+            return None;
+        }
+        let capacity = capacity(bytes);
+        let ptr = pool().take(capacity)?;
+        if POISON.load(Ordering::Relaxed) {
+            // SAFETY: so many bytes are ours. All-ones bytes are a NaN in f32 and f64, and -1 in integers.
+            unsafe { ptr.as_ptr().write_bytes(0xff, capacity) };
+        }
+        Some(Buffer { ptr, bytes, capacity, own: false })
     }
 
     /// A buffer of `len` zeros for what lives as long as a model: memory of its own, even where the pool has some, so
-    /// that it does not take what every step needs again.
+    /// that it does not lie in the midst of what every step needs again.
     pub fn lasting<T: Element>(len: usize) -> Buffer {
-        let bytes = len.checked_mul(size_of::<T>()).expect("a buffer's size fits in memory");
-        let class = size_class(bytes);
-        pool().counters.live_bytes += class as u64;
-        let ptr = from_system(class).unwrap_or_else(|| handle_alloc_error(layout(class)));
-        Buffer { ptr, bytes, class }
+        let bytes = bytes_of::<T>(len);
+        let layout = layout(capacity(bytes));
+        let ptr = from_system(layout).or_else(|| {
+            trim();
+            from_system(layout)
+        });
+        pool().counters.live_bytes += layout.size() as u64;
+        let ptr = ptr.unwrap_or_else(|| handle_alloc_error(layout));
+        Buffer { ptr, bytes, capacity: layout.size(), own: true }
     }
 
     /// A buffer of `len` zeros.
@@ -84,14 +97,6 @@ impl Buffer {
         let mut buffer = Buffer::new::<T>(src.len());
         buffer.as_mut_slice().copy_from_slice(src);
         buffer
-    }
-
-    /// Gives the memory to the system instead of the pool: for what will not be asked for again.
-    pub fn free(self) {
-        let this = std::mem::ManuallyDrop::new(self);
-        pool().counters.live_bytes -= this.class as u64;
-        // SAFETY: the memory came from `alloc` with this layout, and the buffer is not dropped after this.
-        unsafe { dealloc(this.ptr.as_ptr(), layout(this.class)) };
     }
 
     /// The size in bytes, as asked.
@@ -120,35 +125,58 @@ impl std::fmt::Debug for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        release(self.ptr, self.class);
+        let mut pool = pool();
+        if !self.own {
+            return pool.give(self.ptr, self.capacity);
+        }
+        pool.counters.live_bytes -= self.capacity as u64;
+        drop(pool);
+        // SAFETY: the memory came from the system with this layout, and nothing refers to it after this.
+        unsafe { dealloc(self.ptr.as_ptr(), layout(self.capacity)) };
     }
+}
+
+fn bytes_of<T: Element>(len: usize) -> usize {
+    len.checked_mul(size_of::<T>()).expect("a buffer's size fits in memory")
 }
 
 /// What the pool has done so far, in this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Buffers handed out from those kept.
+    /// Buffers of memory that was used before.
     pub hits: u64,
-    /// Buffers that had to be asked from the system.
+    /// Buffers of memory that was never used before.
     pub misses: u64,
-    /// Bytes kept and not in use.
+    /// Bytes kept and not in use, those among them that nobody has touched, for which the system need not have any.
     pub idle_bytes: u64,
     /// Bytes in use.
     pub live_bytes: u64,
 }
 
-/// What is kept, by the [`slot`] of its size class, and what was done so far: one lock for all of it.
+/// What is kept, and what was done so far: one lock for all of it.
 struct Pool {
-    idle: [Vec<Idle>; SLOTS],
+    /// Small buffers, by their size in units of `ALIGN`.
+    small: [Vec<Memory>; SMALL / ALIGN + 1],
+    arena: Arena,
+    blocks: Vec<Block>,
     counters: Counters,
 }
 
-struct Idle(NonNull<u8>);
+struct Memory(NonNull<u8>);
 // SAFETY: memory that nothing else refers to.
-unsafe impl Send for Idle {}
+unsafe impl Send for Memory {}
+
+/// What the system gave, and where the aligned part of it begins that the arena has.
+struct Block {
+    memory: Memory,
+    layout: Layout,
+    start: usize,
+}
 
 static POOL: Mutex<Pool> = Mutex::new(Pool {
-    idle: [const { Vec::new() }; SLOTS],
+    small: [const { Vec::new() }; SMALL / ALIGN + 1],
+    arena: Arena::new(),
+    blocks: Vec::new(),
     counters: Counters { hits: 0, misses: 0, idle_bytes: 0, live_bytes: 0 },
 });
 
@@ -158,108 +186,158 @@ fn pool() -> MutexGuard<'static, Pool> {
     POOL.lock().expect("no panic holds the pool")
 }
 
-/// Eight for each power of two.
-const SLOTS: usize = 8 * usize::BITS as usize;
+/// The largest buffer that is kept by its size.
+const SMALL: usize = 16 << 10;
 
-/// The place of a size class: its power of two, and its eighth of that.
-fn slot(class: usize) -> usize {
-    let power = class.ilog2() as usize;
-    8 * power + (class >> (power - 3)) % 8
-}
+/// All others begin at a page of this size.
+const PAGE: usize = 4 << 10;
 
-/// The size class of a place.
-fn class_of(slot: usize) -> usize {
-    (8 + slot % 8) << (slot / 8 - 3)
-}
-
-/// The capacity that a request for `bytes` is given: the next multiple of an eighth of its power of two.
-pub fn size_class(bytes: usize) -> usize {
-    if bytes <= ALIGN {
-        return ALIGN;
-    }
-    let step = ((1usize << bytes.ilog2()) / 8).max(ALIGN);
-    bytes.div_ceil(step) * step
-}
-
-fn layout(class: usize) -> Layout {
-    let align = if class >= HUGE_PAGE { HUGE_PAGE } else { ALIGN };
-    Layout::from_size_align(class, align).expect("a buffer's size fits in memory")
-}
-
-/// A page of the kind that large buffers ask for, where the system has it: small ones are scattered over the physical
+/// A page of the kind that blocks ask for, where the system has it: small ones are scattered over the physical
 /// memory, so that the lines of a map fall on each other in the caches, and each costs a look-up of its address.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// Asks for huge pages for memory that nobody has touched. Whether they are given only changes the speed.
-fn ask_for_huge_pages(ptr: NonNull<u8>, class: usize) {
-    #[cfg(target_os = "linux")]
-    if class >= HUGE_PAGE {
-        unsafe extern "C" {
-            fn madvise(start: *mut std::ffi::c_void, len: usize, advice: std::ffi::c_int) -> std::ffi::c_int;
+/// The least block. A block is as large as all before it, so that there are few edges between them; what nobody touches of
+/// it costs nothing. From this size on an allocator maps zeros instead of writing them.
+const BLOCK: usize = 64 << 20;
+
+/// The memory that a request for `bytes` is given.
+pub fn capacity(bytes: usize) -> usize {
+    bytes.max(1).next_multiple_of(if bytes <= SMALL { ALIGN } else { PAGE })
+}
+
+impl Pool {
+    /// Memory of this capacity, or `None` where the system has none left after what is idle went back to it.
+    fn take(&mut self, capacity: usize) -> Option<NonNull<u8>> {
+        let kept = match capacity <= SMALL {
+            true => self.small[capacity / ALIGN].pop().map(|Memory(ptr)| (ptr, false)),
+            false => self.piece(capacity),
+        };
+        let (ptr, fresh) = match kept {
+            Some(found) => found,
+            None => self.ask(capacity).or_else(|| {
+                self.trim();
+                self.ask(capacity)
+            })?,
+        };
+        self.counters.hits += u64::from(!fresh);
+        self.counters.misses += u64::from(fresh);
+        self.counters.idle_bytes -= capacity as u64;
+        self.counters.live_bytes += capacity as u64;
+        Some(ptr)
+    }
+
+    fn piece(&mut self, capacity: usize) -> Option<(NonNull<u8>, bool)> {
+        let Piece { place, fresh } = self.arena.take(capacity)?;
+        let ptr = std::ptr::with_exposed_provenance_mut(place);
+        Some((NonNull::new(ptr).expect("no block begins at 0"), fresh))
+    }
+
+    /// The same of new memory, which counts as idle before it is taken.
+    fn ask(&mut self, capacity: usize) -> Option<(NonNull<u8>, bool)> {
+        if capacity <= SMALL {
+            let ptr = from_system(layout(capacity))?;
+            self.counters.idle_bytes += capacity as u64;
+            return Some((ptr, true));
         }
-        const MADV_HUGEPAGE: std::ffi::c_int = 14;
-        // SAFETY: the pages are ours, and the advice does not change what they hold.
-        unsafe { madvise(ptr.as_ptr().cast(), class, MADV_HUGEPAGE) };
+        let grown = capacity.max(self.arena.bytes()).max(BLOCK);
+        self.add_block(grown).or_else(|| self.add_block(capacity))?;
+        self.piece(capacity)
+    }
+
+    fn add_block(&mut self, bytes: usize) -> Option<()> {
+        let bytes = bytes.next_multiple_of(HUGE_PAGE);
+        // A huge page more, to begin at one; and so no block begins where another ends.
+        let layout = Layout::from_size_align(bytes + HUGE_PAGE, 1).ok()?;
+        // SAFETY: the size is not 0.
+        let memory = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        let start = (memory.as_ptr().expose_provenance() + 1).next_multiple_of(HUGE_PAGE);
+        ask_for_huge_pages(start, bytes);
+        self.blocks.push(Block { memory: Memory(memory), layout, start });
+        self.arena.add(start, bytes);
+        self.counters.idle_bytes += bytes as u64;
+        Some(())
+    }
+
+    fn give(&mut self, ptr: NonNull<u8>, capacity: usize) {
+        self.counters.live_bytes -= capacity as u64;
+        self.counters.idle_bytes += capacity as u64;
+        match capacity <= SMALL {
+            true => self.small[capacity / ALIGN].push(Memory(ptr)),
+            false => self.arena.give(ptr.as_ptr().addr(), capacity),
+        }
+    }
+
+    fn trim(&mut self) {
+        for (units, kept) in self.small.iter_mut().enumerate() {
+            for Memory(ptr) in kept.drain(..) {
+                let layout = layout(units * ALIGN);
+                self.counters.idle_bytes -= layout.size() as u64;
+                // SAFETY: the memory came from the system with this layout, and nothing refers to it.
+                unsafe { dealloc(ptr.as_ptr(), layout) };
+            }
+        }
+        for (start, bytes) in self.arena.release() {
+            let at = self.blocks.iter().position(|block| block.start == start).expect("a block of the arena");
+            let Block { memory: Memory(ptr), layout, .. } = self.blocks.swap_remove(at);
+            self.counters.idle_bytes -= bytes as u64;
+            // SAFETY: as above, and no piece of the block is in use.
+            unsafe { dealloc(ptr.as_ptr(), layout) };
+        }
+        for (place, bytes) in self.arena.free() {
+            forget(place, bytes);
+        }
+    }
+}
+
+fn layout(capacity: usize) -> Layout {
+    let align = if capacity >= HUGE_PAGE { HUGE_PAGE } else { ALIGN };
+    Layout::from_size_align(capacity, align).expect("a buffer's size fits in memory")
+}
+
+/// Memory of zeros, or `None` where the system has none left.
+fn from_system(layout: Layout) -> Option<NonNull<u8>> {
+    // SAFETY: no layout here is of size 0.
+    let ptr = NonNull::new(unsafe { alloc(layout) })?;
+    if layout.align() == HUGE_PAGE {
+        ask_for_huge_pages(ptr.as_ptr().expose_provenance(), layout.size());
+    }
+    // SAFETY: so many bytes are ours.
+    unsafe { ptr.as_ptr().write_bytes(0, layout.size()) };
+    Some(ptr)
+}
+
+#[cfg(target_os = "linux")]
+fn advise(place: usize, bytes: usize, advice: std::ffi::c_int) {
+    unsafe extern "C" {
+        fn madvise(start: *mut std::ffi::c_void, len: usize, advice: std::ffi::c_int) -> std::ffi::c_int;
+    }
+    let start = std::ptr::with_exposed_provenance_mut(place);
+    // SAFETY: the pages are the pool's, and nobody refers to what they hold; zeros may take its place.
+    unsafe { madvise(start, bytes, advice) };
+}
+
+/// Asks for huge pages for memory that nobody has touched. Whether they are given only changes the speed.
+fn ask_for_huge_pages(place: usize, bytes: usize) {
+    #[cfg(target_os = "linux")]
+    advise(place, bytes, 14);
+    #[cfg(not(target_os = "linux"))]
+    let _ = (place, bytes);
+}
+
+/// Gives the pages of a free piece back to the system; the next to use it finds zeros.
+fn forget(place: usize, bytes: usize) {
+    #[cfg(target_os = "linux")]
+    {
+        // Whole pages of the system, which may be larger than ours.
+        const MOST: usize = 64 << 10;
+        let start = place.next_multiple_of(MOST);
+        let end = (place + bytes) / MOST * MOST;
+        if start < end {
+            advise(start, end - start, 4);
+        }
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = (ptr, class);
-}
-
-/// A buffer of the class of so many bytes, or one of the `classes` from there on that is idle.
-fn acquire(bytes: usize, classes: usize) -> Option<Buffer> {
-    // Rounded up, the size of a layout must not pass the largest that there is.
-    if bytes > isize::MAX as usize / 2 {
-        return None;
-    }
-    let mut class = size_class(bytes);
-    let mut pool = pool();
-    let first = slot(class);
-    let found = (first..SLOTS.min(first + classes)).find_map(|slot| Some((slot, pool.idle[slot].pop()?)));
-    let ptr = match found {
-        Some((slot, Idle(ptr))) => {
-            class = class_of(slot);
-            pool.counters.hits += 1;
-            pool.counters.idle_bytes -= class as u64;
-            pool.counters.live_bytes += class as u64;
-            drop(pool);
-            ptr
-        }
-        None => {
-            pool.counters.misses += 1;
-            drop(pool);
-            let ptr = from_system(class)?;
-            self::pool().counters.live_bytes += class as u64;
-            ptr
-        }
-    };
-    if POISON.load(Ordering::Relaxed) {
-        // SAFETY: `class` bytes are ours. All-ones bytes are a NaN in f32 and f64, and -1 in integers.
-        unsafe { ptr.as_ptr().write_bytes(0xff, class) };
-    }
-    Some(Buffer { ptr, bytes, class })
-}
-
-/// Memory of zeros; where the system has none left, after what is idle went back to it.
-fn from_system(class: usize) -> Option<NonNull<u8>> {
-    let ask = || {
-        // SAFETY: the layout's size is at least 64.
-        let ptr = NonNull::new(unsafe { alloc(layout(class)) })?;
-        ask_for_huge_pages(ptr, class);
-        // SAFETY: so many bytes are ours.
-        unsafe { ptr.as_ptr().write_bytes(0, class) };
-        Some(ptr)
-    };
-    ask().or_else(|| {
-        trim();
-        ask()
-    })
-}
-
-fn release(ptr: NonNull<u8>, class: usize) {
-    let mut pool = pool();
-    pool.counters.live_bytes -= class as u64;
-    pool.counters.idle_bytes += class as u64;
-    pool.idle[slot(class)].push(Idle(ptr));
+    let _ = (place, bytes);
 }
 
 /// The pool's counters.
@@ -267,19 +345,9 @@ pub fn counters() -> Counters {
     pool().counters
 }
 
-/// Gives every idle buffer back to the system; for the end of a phase whose sizes do not come again.
+/// Gives what is idle back to the system; for the end of a phase whose sizes do not come again.
 pub fn trim() {
-    let mut pool = pool();
-    let idle = std::mem::replace(&mut pool.idle, [const { Vec::new() }; SLOTS]);
-    pool.counters.idle_bytes = 0;
-    drop(pool);
-    for (slot, buffers) in idle.into_iter().enumerate() {
-        for Idle(ptr) in buffers {
-            let class = class_of(slot);
-            // SAFETY: `ptr` came from `alloc` with this layout and nothing refers to it.
-            unsafe { dealloc(ptr.as_ptr(), layout(class)) };
-        }
-    }
+    pool().trim();
 }
 
 /// Fills every buffer handed out from now on with NaN, so that a test sees an output that was not written.
@@ -292,13 +360,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_class_wastes_at_most_an_eighth() {
-        for bytes in (64..5000).chain((1..2000).map(|i| i * 7919)) {
-            let class = size_class(bytes);
-            assert!(class >= bytes && class.is_multiple_of(ALIGN), "{bytes} -> {class}");
-            assert!(class - bytes <= (bytes / 8).max(ALIGN), "{bytes} -> {class}");
-            assert_eq!(size_class(class), class);
-            assert_eq!(class_of(slot(class)), class);
+    fn capacities_are_whole_lines_and_waste_at_most_a_quarter_of_what_is_large() {
+        for bytes in (0..5000).chain((1..2000).map(|i| i * 7919)) {
+            let capacity = capacity(bytes);
+            assert!(capacity >= bytes.max(1) && capacity.is_multiple_of(ALIGN), "{bytes} -> {capacity}");
+            assert!(capacity - bytes <= (bytes / 4).max(ALIGN), "{bytes} -> {capacity}");
+            assert_eq!(super::capacity(capacity), capacity);
         }
     }
 

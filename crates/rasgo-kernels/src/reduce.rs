@@ -80,7 +80,7 @@ fn sum_middle<T: Float + Element>(outer: usize, axis: usize, inner: usize, src: 
         return;
     }
     let width = inner * copies(inner);
-    let mut sums = Buffer::scratch::<T>(outer.div_ceil(group) * width);
+    let mut sums = Buffer::new::<T>(outer.div_ceil(group) * width);
     let sums = SharedMut::new(sums.as_mut_slice::<T>());
     parallel_chunks(dst, group * inner, |i, dst| {
         // SAFETY: each task has a row of its own.
@@ -115,7 +115,7 @@ pub fn norm2<T: Float>(src: &[T]) -> T {
 
 fn reduce_flat<T: Float>(a: &[T], b: &[T], f: impl Fn(f64, f64) -> f64 + Sync) -> f64 {
     let isa = Isa::current();
-    let mut sums = Buffer::scratch::<f64>(a.len().div_ceil(CHUNK));
+    let mut sums = Buffer::new::<f64>(a.len().div_ceil(CHUNK));
     let sums = sums.as_mut_slice::<f64>();
     parallel_chunks(sums, 1, |i, sum| {
         let range = i * CHUNK..a.len().min((i + 1) * CHUNK);

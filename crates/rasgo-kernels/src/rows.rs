@@ -73,7 +73,7 @@ pub(crate) fn copies(c: usize) -> usize {
 
 /// A vector of channels, repeated to the width of a wide row.
 pub(crate) fn widen<T: Element>(channels: &[T]) -> Buffer {
-    let mut wide = Buffer::scratch::<T>(channels.len() * copies(channels.len()));
+    let mut wide = Buffer::new::<T>(channels.len() * copies(channels.len()));
     for part in wide.as_mut_slice::<T>().chunks_exact_mut(channels.len().max(1)) {
         part.copy_from_slice(channels);
     }
@@ -122,7 +122,7 @@ pub(crate) fn sum_chunks<T: Float + Element>(
     if used == 0 {
         return;
     }
-    let mut sums = Buffer::scratch::<T>(chunks.count() * width);
+    let mut sums = Buffer::new::<T>(chunks.count() * width);
     let sums = sums.as_mut_slice::<T>();
     parallel_chunks(sums, width, |i, sums| fill(chunks.rows(i), sums));
     if sums.is_empty() {

@@ -48,9 +48,7 @@ pub fn parallel_scratch<F: Fn(usize, Scratch<'_>) + Sync>(tasks: usize, bytes: u
     let mut memory = match KEPT.take() {
         Some(kept) if kept.bytes() >= threads * each => kept,
         smaller => {
-            if let Some(smaller) = smaller {
-                smaller.free();
-            }
+            drop(smaller);
             Buffer::new::<u8>(threads * each)
         }
     };

@@ -92,12 +92,23 @@ impl Tensor {
         Tensor::full(shape, 0.0, dtype)
     }
 
-    /// Zeros of f32 in memory of their own, for what lives as long as a model, as an optimiser's means: so they do not
-    /// take from the pool what every step needs again.
+    /// Zeros of f32 in memory of their own, for what lives as long as a model, as an optimiser's means: so they do not lie in
+    /// the midst of what every step needs again.
     pub fn lasting_zeros(shape: impl Into<Shape>) -> Tensor {
         let meta = Meta::plain(shape, DType::F32);
         let buffer = Buffer::lasting::<f32>(meta.shape.elements());
         Tensor::from_buffer(meta, buffer)
+    }
+
+    /// A copy of a plain tensor of f32 in such memory, as parameters have.
+    ///
+    /// # Errors
+    /// Another dtype; a tensor without values.
+    pub fn to_lasting(&self) -> Result<Tensor> {
+        let mut copy = Tensor::lasting_zeros(self.shape().clone());
+        let values = self.as_slice::<f32>()?;
+        copy.update(|copy: &mut [f32]| copy.copy_from_slice(values))?;
+        Ok(copy)
     }
 
     /// Ones.

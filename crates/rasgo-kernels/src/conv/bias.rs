@@ -19,7 +19,7 @@ pub fn grad_bias<T: Float>(rows: usize, oc: usize, dy: &[T], db: &mut [T]) {
     let isa = Isa::current();
     let blocks = rows.div_ceil(ROWS);
     // Sums are kept in f64: free beside the reading of `dy`, and exact to f32's rounding.
-    let mut sums = Buffer::scratch::<f64>(blocks * oc);
+    let mut sums = Buffer::new::<f64>(blocks * oc);
     let shared = SharedMut::new(sums.as_mut_slice::<f64>());
     parallel(blocks, |block| {
         // SAFETY: each block has a row of its own.

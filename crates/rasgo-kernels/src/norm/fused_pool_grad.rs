@@ -31,7 +31,7 @@ pub fn pooled_grad_sums<S: Stored>(
     check(p, g, src, dy, positions);
     let (isa, c, sample) = (Isa::current(), p.c, p.output.iter().product::<usize>());
     let cells = p.window_cells();
-    let mut both = Buffer::scratch::<S::Wide>(2 * c);
+    let mut both = Buffer::new::<S::Wide>(2 * c);
     let both = both.as_mut_slice::<S::Wide>();
     sum_chunks(RowChunks::new(p.n * sample, sample, c), 2 * c, both, |rows, sums| {
         let map = Map { p, cells: &cells, first: rows.start };

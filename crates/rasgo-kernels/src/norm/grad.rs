@@ -40,7 +40,7 @@ pub fn grad_sums<S: Stored>(
     let width = c * copies(c);
     let wide = [p.mean, p.scale, p.shift].map(widen);
     let [mean, scale, shift] = [0, 1, 2].map(|i| wide[i].as_slice::<S::Wide>());
-    let mut both = Buffer::scratch::<S::Wide>(2 * c);
+    let mut both = Buffer::new::<S::Wide>(2 * c);
     let both = both.as_mut_slice::<S::Wide>();
     sum_chunks(RowChunks::new(rows, rows_per_sample, c), 2 * width, both, |rows, sums| {
         let range = rows.start * c..rows.end * c;
@@ -123,7 +123,7 @@ pub(super) fn slope_offset<T: Float + Element>(
     dgamma: &[T],
 ) -> (Buffer, Buffer) {
     let (c, count) = (p.mean.len(), T::from_f64(rows.max(1) as f64));
-    let (mut slope, mut offset) = (Buffer::scratch::<T>(c), Buffer::scratch::<T>(c));
+    let (mut slope, mut offset) = (Buffer::new::<T>(c), Buffer::new::<T>(c));
     for j in 0..c {
         let by = -(p.scale[j] * p.rstd[j] * (dgamma[j] / count));
         slope.as_mut_slice::<T>()[j] = by;

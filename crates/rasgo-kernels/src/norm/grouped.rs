@@ -99,7 +99,7 @@ pub fn group_stats<T: Float + Element>(p: &Groups, src: &[T], mean: &mut [f64], 
         mean.fill(f64::NAN);
         return var.fill(f64::NAN);
     }
-    let mut found = Buffer::scratch::<f64>(p.samples * parts * 2 * groups);
+    let mut found = Buffer::new::<f64>(p.samples * parts * 2 * groups);
     let shared = SharedMut::new(found.as_mut_slice::<f64>());
     p.each_part(2 * Scratch::bytes::<f64>(p.cols), |unit, _, range, mut scratch| {
         // SAFETY: each part has a place of its own.
@@ -253,7 +253,7 @@ pub fn group_affine_sums<T: Float + Element>(
     p.check(&[src.len(), dy.len()]);
     let (isa, cols) = (Isa::current(), p.cols);
     assert!(dgamma.len() == cols && dbeta.len() == cols, "a gradient for each column");
-    let mut both = Buffer::scratch::<f64>(2 * cols);
+    let mut both = Buffer::new::<f64>(2 * cols);
     let both = both.as_mut_slice::<f64>();
     let chunks = RowChunks::new(p.samples * p.rows, p.rows, cols);
     sum_chunks(chunks, 4 * cols, both, |rows, place| {
@@ -316,7 +316,7 @@ pub fn group_grad_input<T: Float + Element>(
     let parts = p.parts();
     let gamma_at = |j: usize| gamma.map_or(1.0, |gamma| gamma[j].to_f64());
     // The sums of g and of g * xhat over each group's part.
-    let mut found = Buffer::scratch::<f64>(p.samples * parts * 2 * groups);
+    let mut found = Buffer::new::<f64>(p.samples * parts * 2 * groups);
     let shared = SharedMut::new(found.as_mut_slice::<f64>());
     p.each_part(4 * Scratch::bytes::<f64>(cols), |unit, sample, range, mut scratch| {
         // SAFETY: each part has a place of its own.
@@ -334,7 +334,7 @@ pub fn group_grad_input<T: Float + Element>(
     });
     let found = found.as_slice::<f64>();
     let values = p.values() as f64;
-    let mut means = Buffer::scratch::<f64>(p.samples * groups * 2);
+    let mut means = Buffer::new::<f64>(p.samples * groups * 2);
     let means = means.as_mut_slice::<f64>();
     for (i, mean) in means.chunks_exact_mut(2).enumerate() {
         let (sample, group) = (i / groups, i % groups);

@@ -31,8 +31,8 @@ pub fn stats<S: Stored>(
         return;
     }
     let (width, part) = (c * copies(c), 2 * c + 1);
-    let mut wide = Buffer::scratch::<S::Wide>(chunks.count() * 3 * width);
-    let mut parts = Buffer::scratch::<f64>(chunks.count() * part);
+    let mut wide = Buffer::new::<S::Wide>(chunks.count() * 3 * width);
+    let mut parts = Buffer::new::<f64>(chunks.count() * part);
     let wide = SharedMut::new(wide.as_mut_slice::<S::Wide>());
     let parts = parts.as_mut_slice::<f64>();
     let shared = SharedMut::new(parts);

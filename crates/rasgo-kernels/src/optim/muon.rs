@@ -43,7 +43,7 @@ pub fn muon<T: Float + Element>(o: &Muon, param: &mut [T], grad: &[T], m: &mut [
     assert!(len.is_multiple_of(o.rows), "whole rows");
     let columns = len / o.rows;
     let isa = Isa::current();
-    let mut update = Buffer::scratch::<T>(len);
+    let mut update = Buffer::new::<T>(len);
     let update = update.as_mut_slice::<T>();
     super::for_two(m, update, |range, m, update| momentum_chunk(isa, o, m, &grad[range], update));
     orthogonalize(o.rows, columns, update);
@@ -57,8 +57,8 @@ fn orthogonalize<T: Float + Element>(rows: usize, columns: usize, x: &mut [T]) {
     let norm = norm2(x).to_f64().max(EPS);
     super::scale_in_place(x, 1.0 / norm);
     let small = rows.min(columns);
-    let [mut square, mut fourth] = [small * small; 2].map(Buffer::scratch::<T>);
-    let mut next = Buffer::scratch::<T>(x.len());
+    let [mut square, mut fourth] = [small * small; 2].map(Buffer::new::<T>);
+    let mut next = Buffer::new::<T>(x.len());
     let (square, fourth) = (square.as_mut_slice::<T>(), fourth.as_mut_slice::<T>());
     let next = next.as_mut_slice::<T>();
     let (wide, [a, b, c]) = (rows <= columns, QUINTIC);

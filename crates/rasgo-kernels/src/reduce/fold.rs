@@ -43,7 +43,7 @@ pub(super) fn over_axes<T: Element>(
             middle(outer, size, inner, from, dst);
             return;
         }
-        let mut to = Buffer::scratch::<T>(outer * inner);
+        let mut to = Buffer::new::<T>(outer * inner);
         middle(outer, size, inner, from, &mut to.as_mut_slice()[..outer * inner]);
         current = Some(to);
     }
@@ -69,7 +69,7 @@ pub fn fold_axes<T: Element>(
         let rows = CHUNK / inner;
         let (parts, rest) = (axis / rows, axis % rows);
         let each = parts + usize::from(rest > 0);
-        let mut partial = Buffer::scratch::<T>(outer * each * inner);
+        let mut partial = Buffer::new::<T>(outer * each * inner);
         let partial = &mut partial.as_mut_slice::<T>()[..outer * each * inner];
         let lines = src.chunks_exact(axis * inner).zip(partial.chunks_exact_mut(each * inner));
         for (src, partial) in lines {

@@ -73,7 +73,7 @@ impl Parameter {
 
     fn value(&self) -> &Tensor {
         self.value.get_or_init(|| {
-            let values = self.init.values(&self.shape, self.key);
+            let values = self.init.values(&self.shape, self.key).to_lasting().expect("values of float32");
             if self.frozen { values } else { values.requires_grad() }
         })
     }
@@ -90,7 +90,7 @@ impl Parameter {
                 self.shape
             )));
         }
-        let values = values.to_dtype(DType::F32)?.to_plain().detach();
+        let values = values.to_dtype(DType::F32)?.to_plain().to_lasting()?;
         self.value = OnceLock::from(if self.frozen { values } else { values.requires_grad() });
         Ok(())
     }

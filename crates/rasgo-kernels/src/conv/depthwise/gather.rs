@@ -47,7 +47,7 @@ fn across(phases: Vec<Phase>) -> Vec<Across> {
 /// The filters as `[tap][channel]`, taps along a line in the order of their phases.
 fn by_tap(p: &ConvProblem, across: &[Across], weight: &[f32]) -> Buffer {
     let (taps, kw) = (p.taps(), p.kernel[2]);
-    let mut rows = Buffer::scratch::<f32>(weight.len());
+    let mut rows = Buffer::new::<f32>(weight.len());
     let to = rows.as_mut_slice::<f32>();
     let order = across.iter().flat_map(|across| &across.phase.taps).map(|tap| tap.k);
     for (place, k) in order.enumerate() {

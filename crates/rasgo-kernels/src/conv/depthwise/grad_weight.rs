@@ -71,7 +71,7 @@ pub(in crate::conv) fn grad_weight(p: &ConvProblem, src: &[f32], dy: &[f32], dw:
     let (lanes, taps) = (lanes::width(isa, p.ic), p.taps());
     let plan = Plan::new(p, lanes);
     let len = taps * plan.row;
-    let mut sums = Buffer::scratch::<f32>(plan.chunks * len);
+    let mut sums = Buffer::new::<f32>(plan.chunks * len);
     let shared = SharedMut::new(sums.as_mut_slice::<f32>());
     parallel(plan.chunks * plan.blocks, |task| {
         let (chunk, c) = (task / plan.blocks, task % plan.blocks * CHANNELS);

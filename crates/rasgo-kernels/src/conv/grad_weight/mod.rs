@@ -43,7 +43,7 @@ pub(super) fn grad_weight(p: &ConvProblem, src: &[f32], dy: &[f32], dw: &mut [f3
     let lines_len = Lines::of(p).scratch(p, plan.block_rows);
     let levels = plan.group_chunks.ilog2() as usize + 2;
     let bytes = Scratch::bytes::<f32>(lines_len) + Scratch::bytes::<f32>(levels * plan.part * unit);
-    let mut results = Buffer::scratch::<f32>(groups * all);
+    let mut results = Buffer::new::<f32>(groups * all);
     let dw = SharedMut::new(dw);
     for group in 0..p.groups {
         let shared = SharedMut::new(results.as_mut_slice::<f32>());

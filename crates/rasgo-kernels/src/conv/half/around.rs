@@ -27,7 +27,7 @@ fn of(images: &Range<usize>, len: usize, n: usize) -> Range<usize> {
 
 /// A part of a map, widened.
 fn wide(map: &[Bf16]) -> Buffer {
-    let mut wide = Buffer::scratch::<f32>(map.len());
+    let mut wide = Buffer::new::<f32>(map.len());
     widen(map, &mut wide.as_mut_slice::<f32>()[..map.len()]);
     wide
 }
@@ -42,7 +42,7 @@ pub(super) fn forward(
     let packed = conv::pack_weight(p, weight);
     for (part, images) in parts(p) {
         let (from, to) = (of(&images, p.src_len(), p.n), of(&images, p.dst_len(), p.n));
-        let (src, mut sums) = (wide(&src[from.clone()]), Buffer::scratch::<f32>(to.len()));
+        let (src, mut sums) = (wide(&src[from.clone()]), Buffer::new::<f32>(to.len()));
         let sums = &mut sums.as_mut_slice::<f32>()[..to.len()];
         let add = epilogue.add.map(|add| wide(&add[to.clone()]));
         let add = add.as_ref().map(|add| &add.as_slice::<f32>()[..to.len()]);
@@ -61,7 +61,7 @@ pub(super) fn grad_input(
 ) {
     for (part, images) in parts(p) {
         let (from, to) = (of(&images, p.dst_len(), p.n), of(&images, p.src_len(), p.n));
-        let (dy, mut sums) = (wide(&dy[from.clone()]), Buffer::scratch::<f32>(to.len()));
+        let (dy, mut sums) = (wide(&dy[from.clone()]), Buffer::new::<f32>(to.len()));
         let sums = &mut sums.as_mut_slice::<f32>()[..to.len()];
         conv::grad_input(&part, &dy.as_slice::<f32>()[..from.len()], weight, bias, sums);
         narrow(sums, &mut dx[to]);
@@ -70,7 +70,7 @@ pub(super) fn grad_input(
 
 pub(super) fn grad_weight(p: &ConvProblem, src: &[Bf16], dy: &[Bf16], dw: &mut [f32]) {
     dw.fill(0.0);
-    let mut sums = Buffer::scratch::<f32>(dw.len());
+    let mut sums = Buffer::new::<f32>(dw.len());
     let sums = &mut sums.as_mut_slice::<f32>()[..dw.len()];
     for (part, images) in parts(p) {
         let (x, y) = (of(&images, p.src_len(), p.n), of(&images, p.dst_len(), p.n));

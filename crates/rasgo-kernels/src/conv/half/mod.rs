@@ -127,7 +127,7 @@ impl Ordered<'_> {
         if taps == 1 || gi == 1 {
             return Ordered::AsGiven(weight);
         }
-        let mut copy = Buffer::scratch::<f32>(weight.len());
+        let mut copy = Buffer::new::<f32>(weight.len());
         parallel_chunks(&mut copy.as_mut_slice::<f32>()[..weight.len()], gi * taps, |oc, ordered| {
             order(isa, &weight[oc * gi * taps..][..gi * taps], taps, ordered);
         });

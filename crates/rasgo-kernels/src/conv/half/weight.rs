@@ -67,7 +67,7 @@ pub(super) fn grad_weight(p: &ConvProblem, src: &[Bf16], dy: &[Bf16], dw: &mut [
     // A product without taps on its right side, as wide as whole blocks, is the gradient itself.
     let direct = p.taps() == 1 && gi.is_multiple_of(LANES);
     let (height, width) = (go, columns.next_multiple_of(LANES));
-    let mut own = Buffer::scratch::<f32>(if direct { 0 } else { shifts * height * width });
+    let mut own = Buffer::new::<f32>(if direct { 0 } else { shifts * height * width });
     for group in 0..p.groups {
         let dw = &mut dw[group * go * gi * p.taps()..][..go * gi * p.taps()];
         let job = Sums::new(p, src, dy, group, &taps, grid, isa, columns);
@@ -181,7 +181,7 @@ impl<'a> Sums<'a> {
     /// Writes `[shift][oc][width]`.
     fn sum(&self, width: usize, dst: SharedMut<'_, f32>) {
         let (go, shifts) = (self.p.group_oc(), self.p.taps() * self.p.group_ic() / self.columns);
-        let mut left = Buffer::scratch::<Bf16>(go.next_multiple_of(LANES) * self.row);
+        let mut left = Buffer::new::<Bf16>(go.next_multiple_of(LANES) * self.row);
         let mut right = Panels::new(self.chunk, self.columns);
         let steps = right.steps();
         let tiles = go.div_ceil(ROWS);

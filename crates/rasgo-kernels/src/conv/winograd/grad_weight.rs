@@ -205,15 +205,15 @@ pub(super) fn run(isa: Isa, p: &ConvProblem, maps: Maps, src: &[f32], dy: &[f32]
     let plan = Plan::new(isa, p, chunks.count());
     let most = (0..chunks.count()).map(|i| chunks.rows(i).len()).max().unwrap_or(0);
     let (v, z) = (Planes::new(most, p.ic), Planes::new(most, p.oc));
-    let mut v_planes = Buffer::scratch::<f32>(v.len(kind.planes));
-    let mut z_planes = Buffer::scratch::<f32>(z.len(kind.planes));
+    let mut v_planes = Buffer::new::<f32>(v.len(kind.planes));
+    let mut z_planes = Buffer::new::<f32>(z.len(kind.planes));
     let zeros = Buffer::zeroed::<f32>(p.ic.max(p.oc));
-    let mut sums = Buffer::scratch::<f32>(plan.blocks() * plan.levels * plan.block_len());
+    let mut sums = Buffer::new::<f32>(plan.blocks() * plan.levels * plan.block_len());
 
     let columns = plan.panels.last().map_or(0, |last| last.at + last.width);
     let by_planes = kind.planes * p.ic * columns <= WAITING;
     let du_plane = odd_lines(p.ic * columns);
-    let mut du = Buffer::scratch::<f32>(if by_planes { du_plane * kind.planes } else { 0 });
+    let mut du = Buffer::new::<f32>(if by_planes { du_plane * kind.planes } else { 0 });
     let block_plane = odd_lines(plan.rows * plan.across * plan.kernels.width());
 
     let mut top = 0;

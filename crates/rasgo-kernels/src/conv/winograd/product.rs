@@ -165,7 +165,7 @@ impl Product<'_> {
         let (inputs, all, planes) = (self.filters.inputs(), self.maps.tiles(), self.kind.planes);
         let most = (WAITING / (planes * odd_lines(inputs))).max(self.kernels.height()).min(all.max(1));
         let v = Planes::new(most, inputs);
-        let mut waiting = Buffer::scratch::<f32>(v.len(planes));
+        let mut waiting = Buffer::new::<f32>(v.len(planes));
         // Panels of a task, and the tiles whose products with them it keeps.
         let width = self.kernels.width();
         let together = match transformed.is_none() && v.len(planes) <= BLOCK {

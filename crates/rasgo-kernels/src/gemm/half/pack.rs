@@ -31,7 +31,7 @@ impl Panels {
     /// Room for them.
     pub(crate) fn new(k: usize, columns: usize) -> Panels {
         let steps = k.div_ceil(STEP);
-        Panels { words: Buffer::scratch::<u32>(steps * columns.div_ceil(LANES) * BLOCK), steps, columns }
+        Panels { words: Buffer::new::<u32>(steps * columns.div_ceil(LANES) * BLOCK), steps, columns }
     }
 
     /// Whole steps of each panel.
