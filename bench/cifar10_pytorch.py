@@ -1,14 +1,13 @@
 """The recipe of cifar10.toml in PyTorch: the same files, network, rule, schedule, batches and augmentation.
 
     python3 bench/cifar10_pytorch.py FOLDER [--seed 1] [--epochs N] [--threads 2] [--steps N] [--contiguous]
-                                    [--precision f32|bf16]
+                                    [--precision f32|bf16]    (the recipe's, if it is not given)
 
-Trains, and prints loss and time of each epoch and the accuracy on FOLDER/test after the last, as the mean over each image
-and its mirror image. With --steps N it prints the images/s of N steps instead, loading and augmentation among them, after
+Trains, and prints loss and time of each epoch and the accuracy on FOLDER/test after the last, as the mean over the same views
+of each image. With --steps N it prints the images/s of N steps instead, loading and augmentation among them, after
 five that do not count. Network and numbers are read from cifar10_net.toml and cifar10.toml beside this file. Tensors are
-channels-last, PyTorch's faster f32 mode here, but with --contiguous. With --precision bf16 the network runs under autocast,
-as `rasgo train --config bench/cifar10.toml --precision bf16`: weights, loss and update are f32. It needs torch and
-torchvision.
+channels-last, PyTorch's faster f32 mode here, but with --contiguous. In bf16 the network runs under autocast: weights, loss
+and update are f32, as in rasgo. It needs torch and torchvision.
 """
 import argparse, pathlib, time, tomllib
 import torch, torch.nn as nn, torch.nn.functional as F
@@ -25,7 +24,7 @@ ap.add_argument("--epochs", type=int, default=recipe["epochs"])
 ap.add_argument("--threads", type=int, default=2)
 ap.add_argument("--steps", type=int, default=0)
 ap.add_argument("--contiguous", action="store_true")
-ap.add_argument("--precision", choices=["f32", "bf16"], default="f32")
+ap.add_argument("--precision", choices=["f32", "bf16"], default=recipe.get("precision", "f32"))
 a = ap.parse_args()
 torch.set_num_threads(a.threads)
 torch.manual_seed(a.seed)
@@ -94,13 +93,23 @@ def mirrored_border(start, size):
 
 
 def batch(images, chosen):
-    """Cropped, mirrored and normalised images (N, 3, H, W), channels-last."""
+    """Cropped, mirrored, cut and normalised images (N, 3, H, W), channels-last."""
     crop, (h, w) = recipe["augment"]["crop"], images.shape[2:]
     rows = mirrored_border(torch.randint(-crop, crop + 1, chosen.shape), h)
     columns = mirrored_border(torch.randint(-crop, crop + 1, chosen.shape), w)
     flipped = torch.rand(chosen.shape) < 0.5
     columns = torch.where(flipped[:, None], columns.flip(1), columns)
-    return normalized(images[chosen[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2))
+    x = images[chosen[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).float()
+    hole = within_hole(chosen.shape, h)[:, None, :, None] & within_hole(chosen.shape, w)[:, None, None, :]
+    return normalized(torch.where(hole, x.mean((2, 3), keepdim=True), x))
+
+
+def within_hole(count, size):
+    """For each image, which cells of an axis the square of cutout takes, about one of them."""
+    side = recipe["augment"]["cutout"]
+    start = torch.randint(size, count)[:, None] - side // 2
+    at = torch.arange(size)
+    return (at >= start) & (at < start + side)
 
 
 def normalized(images):
@@ -132,6 +141,18 @@ def scores(x):
     """What the network makes of a batch in the precision that was asked for, as f32."""
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=a.precision == "bf16"):
         return model(x).float()
+
+
+def mean_scores(x):
+    """The mean over the views of a batch: mirrored too, and both of it moved by some pixels at half the weight."""
+    views, s = recipe["views"], recipe["views"]["shift"]
+    both = (lambda x: (scores(x) + scores(x.flip(3))) / 2) if views["flip"] else scores
+    if not s:
+        return both(x)
+    h, w = x.shape[2:]
+    border = F.pad(x, (s, s, s, s), mode="reflect").contiguous(memory_format=memory)
+    sides = both(border[:, :, :h, :w]) + both(border[:, :, 2 * s :, 2 * s :])
+    return both(x) / 2 + sides / 4
 
 
 def train_step(step, chosen):
@@ -171,6 +192,5 @@ model.eval()
 found = 0
 with torch.no_grad():
     for x, y in zip(images.split(250), labels.split(250)):
-        x = normalized(x)
-        found += ((scores(x) + scores(x.flip(3))).argmax(1) == y).sum().item()
+        found += (mean_scores(normalized(x)).argmax(1) == y).sum().item()
 print(f"{100 * found / len(labels):.2f} % of {len(labels)} test images, after {time.perf_counter() - start:.0f} s")

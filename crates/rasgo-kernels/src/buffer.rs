@@ -1,20 +1,22 @@
 //! Buffers, and the pool that keeps them.
 //!
 //! A training step asks for the same sizes again and again. The pool keeps what is given back, so that from the second step
-//! on nothing is asked from the system: small buffers by size, all others as pieces of large blocks ([`Arena`]), where
+//! on nothing is asked from the system: small buffers by size, all others as pieces of large blocks (`arena`), where
 //! what is free serves any size.
 //!
 //! Memory is always initialised: fresh from the system it is zero, from the pool it holds old values, or NaN
 //! after [`set_poison`]. A kernel must write all of its output.
 
 mod arena;
+mod pool;
+mod system;
 
-use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard};
 
-use arena::{Arena, Piece};
+use pool::{capacity, pool};
+use system::{from_system, layout};
 
 /// The alignment of every buffer, a cache line and the widest vector.
 pub const ALIGN: usize = 64;
@@ -75,12 +77,12 @@ impl Buffer {
     pub fn lasting<T: Element>(len: usize) -> Buffer {
         let bytes = bytes_of::<T>(len);
         let layout = layout(capacity(bytes));
-        let ptr = from_system(layout).or_else(|| {
+        let again = || {
             trim();
             from_system(layout)
-        });
+        };
+        let ptr = from_system(layout).or_else(again).unwrap_or_else(|| handle_alloc_error(layout));
         pool().counters.live_bytes += layout.size() as u64;
-        let ptr = ptr.unwrap_or_else(|| handle_alloc_error(layout));
         Buffer { ptr, bytes, capacity: layout.size(), own: true }
     }
 
@@ -153,192 +155,7 @@ pub struct Counters {
     pub live_bytes: u64,
 }
 
-/// What is kept, and what was done so far: one lock for all of it.
-struct Pool {
-    /// Small buffers, by their size in units of `ALIGN`.
-    small: [Vec<Memory>; SMALL / ALIGN + 1],
-    arena: Arena,
-    blocks: Vec<Block>,
-    counters: Counters,
-}
-
-struct Memory(NonNull<u8>);
-// SAFETY: memory that nothing else refers to.
-unsafe impl Send for Memory {}
-
-/// What the system gave, and where the aligned part of it begins that the arena has.
-struct Block {
-    memory: Memory,
-    layout: Layout,
-    start: usize,
-}
-
-static POOL: Mutex<Pool> = Mutex::new(Pool {
-    small: [const { Vec::new() }; SMALL / ALIGN + 1],
-    arena: Arena::new(),
-    blocks: Vec::new(),
-    counters: Counters { hits: 0, misses: 0, idle_bytes: 0, live_bytes: 0 },
-});
-
 static POISON: AtomicBool = AtomicBool::new(false);
-
-fn pool() -> MutexGuard<'static, Pool> {
-    POOL.lock().expect("no panic holds the pool")
-}
-
-/// The largest buffer that is kept by its size.
-const SMALL: usize = 16 << 10;
-
-/// All others begin at a page of this size.
-const PAGE: usize = 4 << 10;
-
-/// A page of the kind that blocks ask for, where the system has it: small ones are scattered over the physical
-/// memory, so that the lines of a map fall on each other in the caches, and each costs a look-up of its address.
-const HUGE_PAGE: usize = 2 << 20;
-
-/// The least block. A block is as large as all before it, so that there are few edges between them; what nobody touches of
-/// it costs nothing. From this size on an allocator maps zeros instead of writing them.
-const BLOCK: usize = 64 << 20;
-
-/// The memory that a request for `bytes` is given.
-pub fn capacity(bytes: usize) -> usize {
-    bytes.max(1).next_multiple_of(if bytes <= SMALL { ALIGN } else { PAGE })
-}
-
-impl Pool {
-    /// Memory of this capacity, or `None` where the system has none left after what is idle went back to it.
-    fn take(&mut self, capacity: usize) -> Option<NonNull<u8>> {
-        let kept = match capacity <= SMALL {
-            true => self.small[capacity / ALIGN].pop().map(|Memory(ptr)| (ptr, false)),
-            false => self.piece(capacity),
-        };
-        let (ptr, fresh) = match kept {
-            Some(found) => found,
-            None => self.ask(capacity).or_else(|| {
-                self.trim();
-                self.ask(capacity)
-            })?,
-        };
-        self.counters.hits += u64::from(!fresh);
-        self.counters.misses += u64::from(fresh);
-        self.counters.idle_bytes -= capacity as u64;
-        self.counters.live_bytes += capacity as u64;
-        Some(ptr)
-    }
-
-    fn piece(&mut self, capacity: usize) -> Option<(NonNull<u8>, bool)> {
-        let Piece { place, fresh } = self.arena.take(capacity)?;
-        let ptr = std::ptr::with_exposed_provenance_mut(place);
-        Some((NonNull::new(ptr).expect("no block begins at 0"), fresh))
-    }
-
-    /// The same of new memory, which counts as idle before it is taken.
-    fn ask(&mut self, capacity: usize) -> Option<(NonNull<u8>, bool)> {
-        if capacity <= SMALL {
-            let ptr = from_system(layout(capacity))?;
-            self.counters.idle_bytes += capacity as u64;
-            return Some((ptr, true));
-        }
-        let grown = capacity.max(self.arena.bytes()).max(BLOCK);
-        self.add_block(grown).or_else(|| self.add_block(capacity))?;
-        self.piece(capacity)
-    }
-
-    fn add_block(&mut self, bytes: usize) -> Option<()> {
-        let bytes = bytes.next_multiple_of(HUGE_PAGE);
-        // A huge page more, to begin at one; and so no block begins where another ends.
-        let layout = Layout::from_size_align(bytes + HUGE_PAGE, 1).ok()?;
-        // SAFETY: the size is not 0.
-        let memory = NonNull::new(unsafe { alloc_zeroed(layout) })?;
-        let start = (memory.as_ptr().expose_provenance() + 1).next_multiple_of(HUGE_PAGE);
-        ask_for_huge_pages(start, bytes);
-        self.blocks.push(Block { memory: Memory(memory), layout, start });
-        self.arena.add(start, bytes);
-        self.counters.idle_bytes += bytes as u64;
-        Some(())
-    }
-
-    fn give(&mut self, ptr: NonNull<u8>, capacity: usize) {
-        self.counters.live_bytes -= capacity as u64;
-        self.counters.idle_bytes += capacity as u64;
-        match capacity <= SMALL {
-            true => self.small[capacity / ALIGN].push(Memory(ptr)),
-            false => self.arena.give(ptr.as_ptr().addr(), capacity),
-        }
-    }
-
-    fn trim(&mut self) {
-        for (units, kept) in self.small.iter_mut().enumerate() {
-            for Memory(ptr) in kept.drain(..) {
-                let layout = layout(units * ALIGN);
-                self.counters.idle_bytes -= layout.size() as u64;
-                // SAFETY: the memory came from the system with this layout, and nothing refers to it.
-                unsafe { dealloc(ptr.as_ptr(), layout) };
-            }
-        }
-        for (start, bytes) in self.arena.release() {
-            let at = self.blocks.iter().position(|block| block.start == start).expect("a block of the arena");
-            let Block { memory: Memory(ptr), layout, .. } = self.blocks.swap_remove(at);
-            self.counters.idle_bytes -= bytes as u64;
-            // SAFETY: as above, and no piece of the block is in use.
-            unsafe { dealloc(ptr.as_ptr(), layout) };
-        }
-        for (place, bytes) in self.arena.free() {
-            forget(place, bytes);
-        }
-    }
-}
-
-fn layout(capacity: usize) -> Layout {
-    let align = if capacity >= HUGE_PAGE { HUGE_PAGE } else { ALIGN };
-    Layout::from_size_align(capacity, align).expect("a buffer's size fits in memory")
-}
-
-/// Memory of zeros, or `None` where the system has none left.
-fn from_system(layout: Layout) -> Option<NonNull<u8>> {
-    // SAFETY: no layout here is of size 0.
-    let ptr = NonNull::new(unsafe { alloc(layout) })?;
-    if layout.align() == HUGE_PAGE {
-        ask_for_huge_pages(ptr.as_ptr().expose_provenance(), layout.size());
-    }
-    // SAFETY: so many bytes are ours.
-    unsafe { ptr.as_ptr().write_bytes(0, layout.size()) };
-    Some(ptr)
-}
-
-#[cfg(target_os = "linux")]
-fn advise(place: usize, bytes: usize, advice: std::ffi::c_int) {
-    unsafe extern "C" {
-        fn madvise(start: *mut std::ffi::c_void, len: usize, advice: std::ffi::c_int) -> std::ffi::c_int;
-    }
-    let start = std::ptr::with_exposed_provenance_mut(place);
-    // SAFETY: the pages are the pool's, and nobody refers to what they hold; zeros may take its place.
-    unsafe { madvise(start, bytes, advice) };
-}
-
-/// Asks for huge pages for memory that nobody has touched. Whether they are given only changes the speed.
-fn ask_for_huge_pages(place: usize, bytes: usize) {
-    #[cfg(target_os = "linux")]
-    advise(place, bytes, 14);
-    #[cfg(not(target_os = "linux"))]
-    let _ = (place, bytes);
-}
-
-/// Gives the pages of a free piece back to the system; the next to use it finds zeros.
-fn forget(place: usize, bytes: usize) {
-    #[cfg(target_os = "linux")]
-    {
-        // Whole pages of the system, which may be larger than ours.
-        const MOST: usize = 64 << 10;
-        let start = place.next_multiple_of(MOST);
-        let end = (place + bytes) / MOST * MOST;
-        if start < end {
-            advise(start, end - start, 4);
-        }
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = (place, bytes);
-}
 
 /// The pool's counters.
 pub fn counters() -> Counters {
