@@ -16,9 +16,7 @@ mod weight;
 
 use super::ConvProblem;
 use crate::gemm::half::pack::Panels;
-use crate::isa::isa_fn;
-use crate::threads::parallel_chunks;
-use crate::{Bf16, Buffer, Epilogue, Isa};
+use crate::{Bf16, Epilogue, Isa};
 use left::Left;
 use product::Target;
 use taps::Taps;
@@ -45,8 +43,6 @@ pub(super) fn forward(
     if !suits(p, p.group_ic()) {
         return around::forward(p, src, weight, epilogue, dst);
     }
-    let ordered = Ordered::new(p, weight, isa);
-    let ordered = ordered.values();
     let (gi, go, taps) = (p.group_ic(), p.group_oc(), Taps::forward(p));
     let distance = gi * p.taps();
     let target = Target::whole(p.output, p.oc, dst, epilogue);
@@ -61,8 +57,11 @@ pub(super) fn forward(
         };
         for columns in product::parts(go, distance) {
             let first = group * go + columns.start;
-            let filters = &ordered[first * distance..][..columns.len() * distance];
-            let panels = Panels::of_columns(isa, distance, columns.len(), filters, distance);
+            let filters = &weight[first * distance..][..columns.len() * distance];
+            let panels = match p.taps() {
+                1 => Panels::of_columns(isa, distance, columns.len(), filters, distance),
+                taps => Panels::of_filters(isa, columns.len(), filters, [gi, taps]),
+            };
             product::run(isa, &left, &panels, &target, first);
         }
     }
@@ -79,9 +78,7 @@ pub(super) fn grad_input(
     if !suits(p, p.group_oc()) {
         return around::grad_input(p, dy, weight, bias, dx);
     }
-    let ordered = Ordered::new(p, weight, isa);
-    let ordered = ordered.values();
-    let (gi, go) = (p.group_ic(), p.group_oc());
+    let (gi, go, all_taps) = (p.group_ic(), p.group_oc(), p.taps());
     let whole = Target::whole(p.input, p.ic, dx, Epilogue::bias(bias));
     for (phase, taps) in Taps::mirrored(p) {
         let target = whole.every(p.stride, phase, taps.output);
@@ -96,11 +93,12 @@ pub(super) fn grad_input(
             };
             let k = go * taps.order.len();
             for columns in product::parts(gi, k) {
-                // Step (tap, output channel) is contiguous over the input channels.
-                let row = |step: usize| {
-                    ((group * go + step % go) * p.taps() + taps.order[step / go]) * gi + columns.start
+                let filters = &weight[(group * go * gi + columns.start) * all_taps..];
+                let (count, distance) = (columns.len(), gi * all_taps);
+                let panels = match all_taps {
+                    1 => Panels::of_rows(isa, k, count, filters, |row| row * distance),
+                    _ => Panels::of_turned_filters(isa, go, count, filters, distance, all_taps, &taps.order),
                 };
-                let panels = Panels::of_rows(isa, k, columns.len(), ordered, row);
                 product::run(isa, &left, &panels, &target, group * gi + columns.start);
             }
         }
@@ -112,52 +110,4 @@ pub(super) fn grad_weight(p: &ConvProblem, src: &[Bf16], dy: &[Bf16], dw: &mut [
         return around::grad_weight(p, src, dy, dw);
     }
     weight::grad_weight(p, src, dy, dw, isa);
-}
-
-/// Filters with the taps before the channels: `[oc][taps][ic]`.
-enum Ordered<'a> {
-    AsGiven(&'a [f32]),
-    Copied(Buffer),
-}
-
-impl Ordered<'_> {
-    /// Of `[oc][ic][taps]`.
-    fn new<'a>(p: &ConvProblem, weight: &'a [f32], isa: Isa) -> Ordered<'a> {
-        let (gi, taps) = (p.group_ic(), p.taps());
-        if taps == 1 || gi == 1 {
-            return Ordered::AsGiven(weight);
-        }
-        let mut copy = Buffer::new::<f32>(weight.len());
-        parallel_chunks(&mut copy.as_mut_slice::<f32>()[..weight.len()], gi * taps, |oc, ordered| {
-            order(isa, &weight[oc * gi * taps..][..gi * taps], taps, ordered);
-        });
-        Ordered::Copied(copy)
-    }
-
-    fn values(&self) -> &[f32] {
-        match self {
-            Ordered::AsGiven(values) => values,
-            Ordered::Copied(copy) => copy.as_slice::<f32>(),
-        }
-    }
-}
-
-isa_fn! {
-    fn order(filter: &[f32], taps: usize, ordered: &mut [f32]) {
-        let channels = filter.len() / taps;
-        if taps == 9 {
-            for tap in 0..9 {
-                let (from, to) = (&filter.as_chunks::<9>().0[..channels], &mut ordered[tap * channels..][..channels]);
-                for i in 0..channels {
-                    to[i] = from[i][tap];
-                }
-            }
-            return;
-        }
-        for (tap, ordered) in ordered.chunks_exact_mut(channels).enumerate() {
-            for (to, from) in ordered.iter_mut().zip(filter[tap..].iter().step_by(taps)) {
-                *to = *from;
-            }
-        }
-    }
 }

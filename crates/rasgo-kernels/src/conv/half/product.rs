@@ -86,7 +86,7 @@ pub(super) fn run(isa: Isa, left: &Left<'_>, panels: &Panels, target: &Target<'_
     if rows == 0 {
         return;
     }
-    if let Some(lines) = Lines::of(left, panels.columns()) {
+    if let Some(lines) = Lines::of(left, panels) {
         return lines.run(&Work::new(isa, panels, target, first), left);
     }
     let stored = left.stored();

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{BLOCK, COLS, LANES, STEP};
 use crate::isa::isa_fn;
 use crate::simd::{Vector, simd_fn};
-use crate::threads::{SharedMut, parallel};
+use crate::threads::{Scratch, SharedMut, parallel, parallel_scratch};
 use crate::{Bf16, Buffer, Isa};
 
 /// Steps of a block, or blocks of a step, that a task packs.
@@ -42,6 +42,11 @@ impl Panels {
     /// All columns.
     pub(crate) fn columns(&self) -> usize {
         self.columns
+    }
+
+    /// Words of all of them.
+    pub(crate) fn words(&self) -> usize {
+        self.steps * self.columns.div_ceil(LANES) * BLOCK
     }
 
     /// How many there are.
@@ -102,6 +107,78 @@ impl Panels {
             });
             rows_block(isa, &rows, words);
         })
+    }
+
+    /// Panels of filters `[column][channel][tap]`, whose steps are (tap, channel): column `j` begins at `src[j * k]`.
+    pub(crate) fn of_filters(isa: Isa, columns: usize, src: &[f32], [channels, taps]: [usize; 2]) -> Panels {
+        let k = channels * taps;
+        Panels::new(k, columns).fill_blocks(LANES * k, |block, ordered, put| {
+            let count = LANES.min(columns - block * LANES);
+            let filters = src[block * LANES * k..].chunks_exact(k);
+            for (ordered, filter) in ordered.chunks_exact_mut(k).zip(filters).take(count) {
+                order(isa, filter, taps, channels, ordered);
+            }
+            put(&mut |step, words| {
+                let from = step * STEP;
+                let len = STEP.min(k - from);
+                // SAFETY: so many columns were ordered, and of each there are so many steps; a block of words.
+                unsafe { columns_block(isa, ordered[from..].as_ptr(), k, count, len, words) };
+            });
+        })
+    }
+
+    /// Panels of the same filters turned round, `[row][column][tap]`, whose steps are (tap of `order`, row): row `i` begins at
+    /// `src[i * distance]`.
+    pub(crate) fn of_turned_filters(
+        isa: Isa,
+        rows: usize,
+        columns: usize,
+        src: &[f32],
+        distance: usize,
+        taps: usize,
+        tap_order: &[usize],
+    ) -> Panels {
+        let k = rows * tap_order.len();
+        Panels::new(k, columns).fill_blocks(LANES * (k + taps), |block, scratch, put| {
+            let count = LANES.min(columns - block * LANES);
+            let (ordered, by_tap) = scratch.split_at_mut(LANES * k);
+            // Of no taps there is nothing to order.
+            for row in 0..rows.min(k) {
+                let filter = &src[row * distance + block * LANES * taps..][..count * taps];
+                order(isa, filter, taps, LANES, by_tap);
+                for (i, tap) in tap_order.iter().enumerate() {
+                    let to = &mut ordered[(i * rows + row) * LANES..][..LANES];
+                    to.copy_from_slice(&by_tap[tap * LANES..][..LANES]);
+                }
+            }
+            put(&mut |step, words| {
+                let rows: [&[f32]; STEP] = std::array::from_fn(|i| match step * STEP + i {
+                    step if step < k => &ordered[step * LANES..][..count],
+                    _ => &[],
+                });
+                rows_block(isa, &rows, words);
+            });
+        })
+    }
+
+    /// Fills every block, in parallel: a task all steps of one. `fill` is given a block, its scratch of so many elements, and
+    /// who calls it with every step and its words.
+    fn fill_blocks(
+        mut self,
+        scratch: usize,
+        fill: impl Fn(usize, &mut [f32], &dyn Fn(&mut dyn FnMut(usize, &mut [u32]))) + Sync,
+    ) -> Panels {
+        let (steps, blocks) = (self.steps, self.columns.div_ceil(LANES));
+        let (at, words) = self.shared();
+        parallel_scratch(blocks, Scratch::bytes::<f32>(scratch), |block, mut memory| {
+            fill(block, memory.take::<f32>(scratch), &|each| {
+                for step in 0..steps {
+                    // SAFETY: every block is filled once.
+                    each(step, unsafe { words.slice(at(step, block), BLOCK) });
+                }
+            });
+        });
+        self
     }
 
     /// Fills every block, in parallel: a task `steps` of `blocks`, so that it reads the source as it lies. `fill` is given
@@ -184,6 +261,27 @@ simd_fn! {
     pub(crate) unsafe fn transpose_block<V>(src: &[u32; BLOCK], dst: *mut u32, distance: usize) {
         // SAFETY: the caller's promise.
         unsafe { transpose::<V>(src.as_ptr().cast(), dst, distance) };
+    }
+}
+
+isa_fn! {
+    /// `dst[tap * distance + channel] = filter[channel][tap]`.
+    fn order(filter: &[f32], taps: usize, distance: usize, dst: &mut [f32]) {
+        let channels = filter.len() / taps;
+        if taps == 9 {
+            for tap in 0..9 {
+                let (from, to) = (&filter.as_chunks::<9>().0[..channels], &mut dst[tap * distance..][..channels]);
+                for i in 0..channels {
+                    to[i] = from[i][tap];
+                }
+            }
+            return;
+        }
+        for (tap, to) in dst.chunks_mut(distance).enumerate().take(taps) {
+            for (to, from) in to.iter_mut().zip(filter[tap..].iter().step_by(taps)) {
+                *to = *from;
+            }
+        }
     }
 }
 
