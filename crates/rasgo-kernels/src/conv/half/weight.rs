@@ -27,8 +27,6 @@ const CHUNK: usize = 1 << 20;
 const MOST_GRID: usize = 3;
 /// Steps that a task packs.
 const STEPS: usize = 8;
-/// Steps of both sides that stay in the first-level cache.
-const NEAR: usize = 8;
 
 /// How pixels are numbered.
 #[derive(Debug, Clone, Copy)]
@@ -190,27 +188,25 @@ impl<'a> Sums<'a> {
         for first in (0..self.pixels()).step_by(self.chunk) {
             self.pack(first, &mut left, &mut right);
             let left = left.as_slice::<Bf16>();
-            // Some steps of both sides stay in the first-level cache while a task goes over the shifts.
+            // A task's panel stays near while it goes over outputs, and those while it goes over shifts.
             parallel(right.count() * tiles, |task| {
                 let (panel, row) = (right.panel(task / tiles), task % tiles * ROWS);
                 let session = Session::begin(self.isa);
-                let each = if shifts > 1 { NEAR } else { steps };
-                let parts = (0..steps).step_by(each);
-                for (step, tap) in parts.flat_map(|step| (0..shifts).map(move |tap| (step, tap))) {
-                    let from = row * self.row + self.margin - self.shift(tap) + step * STEP;
+                for tap in 0..shifts {
+                    let from = row * self.row + self.margin - self.shift(tap);
                     let to = (tap * go + row) * width + panel.columns.start;
                     let tile = Tile {
                         rows: ROWS.min(go - row),
                         blocks: panel.blocks,
                         a: left[from..].as_ptr(),
                         a_row: self.row,
-                        steps: each.min(steps - step),
+                        steps,
                         reps: 1,
                         a_rep: 0,
-                        b: panel.words.wrapping_add(step * panel.blocks * BLOCK),
+                        b: panel.words,
                         dst: dst.as_ptr().wrapping_add(to),
                         dst_row: width,
-                        accumulate: first > 0 || step > 0,
+                        accumulate: first > 0,
                     };
                     // SAFETY: a row of the left side has its margin and all steps of the panel, and this task alone
                     // writes these rows and columns.
