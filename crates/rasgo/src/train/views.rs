@@ -85,7 +85,7 @@ mod tests {
         let rows = |row: [f32; 4]| Tensor::from_vec(row.repeat(4), [1, 1, 4, 4]).unwrap();
         let views = |flip, shift| Views { flip, shift };
         let mean = |views: Views| {
-            let mean = views.mean(rows([0.0, 4.0, 12.0, 20.0]), |x| Ok(x)).unwrap();
+            let mean = views.mean(rows([0.0, 4.0, 12.0, 20.0]), Ok).unwrap();
             mean.to_vec::<f32>().unwrap()[4..8].to_vec()
         };
         assert_eq!(mean(Views::ONE), [0.0, 4.0, 12.0, 20.0]);
