@@ -186,7 +186,7 @@ pub(crate) fn rows_product(
                 pack_panels(isa, right, panels, k, steps.clone(), b, &mut steps_scratch);
             }
             let last = steps.end == k;
-            for panel in panels {
+            for (pass, panel) in panels.iter().enumerate() {
                 let (columns, width) = (panel.cols.len(), panel.width);
                 let b = match right {
                     Right::Packed(all) => all[panel.at * k + steps.start * width..].as_ptr(),
@@ -197,9 +197,13 @@ pub(crate) fn rows_product(
                     let tall = even(count, kernels.height_of(columns));
                     for row_at in (0..count).step_by(tall) {
                         let to = start + row_at * place.stride[3] + panel.cols.start;
+                        let a = first.wrapping_add((done + row_at) * row);
                         let tile = Tile {
                             k: steps.len(),
-                            a: first.wrapping_add((done + row_at) * row),
+                            a,
+                            // The rows of the next tile follow, where all of `k` is one block.
+                            ahead: (pass == 0 && lies.is_some() && row == steps.len())
+                                .then(|| a.wrapping_add(tall * row)),
                             a_row: row,
                             a_step: 1,
                             b,

@@ -14,6 +14,9 @@ use crate::simd::Vector;
 /// The most steps that are summed in one go. It decides the order of sums, so it is a constant.
 pub(crate) const STEPS: usize = 288;
 
+/// Elements of a line of the cache.
+const LINE: usize = 16;
+
 /// One tile's work: `reps` products of `k` steps each, added up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tile {
@@ -37,6 +40,8 @@ pub(crate) struct Tile {
     pub(crate) a_plane: usize,
     pub(crate) b_plane: usize,
     pub(crate) dst_plane: usize,
+    /// What is read soon, a line of the cache for each step of the first product; `None` where nothing is known to be.
+    pub(crate) ahead: Option<*const f32>,
     /// Columns of `dst` and what is added, where they are not whole vectors: those past them are neither read nor written.
     pub(crate) cols: usize,
     /// Whether `b` has no more columns either.
@@ -63,6 +68,7 @@ impl Tile {
         a_plane: 0,
         b_plane: 0,
         dst_plane: 0,
+        ahead: None,
         cols: usize::MAX,
         b_ends: false,
         finish: Finish::NONE,
@@ -290,8 +296,12 @@ unsafe fn sums<V: Vector, const MR: usize, const NV: usize, const PART: bool>(ti
         let first = tile.a.wrapping_add(rep * tile.a_rep);
         let mut a = [0, 4, 8, 12].map(|r| first.wrapping_add(r * row));
         let mut b = tile.b.wrapping_add(rep * tile.b_rep);
+        // Without anything ahead what is read now: a prefetch of that costs nothing.
+        let (mut ahead, line) = tile.ahead.map_or((b, tile.b_step), |ahead| (ahead, LINE));
         for _ in 0..tile.k {
             let mut right = [V::zero(); NV];
+            V::prefetch(ahead);
+            ahead = ahead.wrapping_add(line);
             for v in 0..NV {
                 // SAFETY: the caller promises `k` steps of `b`.
                 right[v] = unsafe { load::<V, PART>(b, v, tile.cols) };
