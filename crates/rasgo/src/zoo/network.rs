@@ -17,8 +17,8 @@ pub struct Network {
     backbone: Sequential,
     neck: Sequential,
     head: Sequential,
-    /// Of the samples' shape of the last prediction, how many are computed at a time.
-    together: Mutex<Option<(Vec<usize>, usize)>>,
+    /// Of the samples' shape and dtype in the last prediction, how many are computed at a time.
+    together: Mutex<Option<(Vec<usize>, DType, usize)>>,
 }
 
 /// Bytes of what a layer reads and writes of all samples that are computed at a time: a quarter of the last-level cache of
@@ -89,22 +89,25 @@ impl Network {
 }
 
 impl Network {
-    /// How many samples of that shape are computed at a time: so many that the maps of no layer leave the cache. All of
+    /// How many samples of that shape and dtype are computed at a time: so many that the maps of no layer leave the cache. All of
     /// them where there are more weights than values in the maps of a sample, since those would be read for each part again.
-    fn together(&self, sample: &[usize]) -> usize {
+    fn together(&self, sample: &[usize], dtype: DType) -> usize {
         let mut last = self.together.lock().expect("no panic holds what was counted");
-        if let Some((shape, count)) = &*last
-            && *shape == sample
+        if let Some((shape, of, count)) = &*last
+            && (&**shape, *of) == (sample, dtype)
         {
             return *count;
         }
         let one: Vec<usize> = std::iter::once(1).chain(sample.iter().copied()).collect();
-        let x = Tensor::shape_only(one, DType::F32);
+        let x = Tensor::shape_only(one, dtype);
         let mut before = x.meta().bytes();
         let (_, events) = observe(|| shape_only_forward(|| self.forward(x)));
         let (mut all, mut largest) = (0, before);
         for event in events {
-            if let Event::Op { output, .. } = event {
+            // Weights that an operation reshapes for those of bfloat16 are no maps.
+            if let Event::Op { output, .. } = event
+                && output.dtype == dtype
+            {
                 all += output.bytes();
                 largest = largest.max(before + output.bytes());
                 before = output.bytes();
@@ -112,7 +115,7 @@ impl Network {
         }
         let weights = size_of::<f32>() * self.parameter_count();
         let count = if weights > all { usize::MAX } else { (CACHE / largest.max(1)).max(1) };
-        *last = Some((sample.to_vec(), count));
+        *last = Some((sample.to_vec(), dtype, count));
         count
     }
 
@@ -136,7 +139,7 @@ impl Module for Network {
             if count < 2 || is_observed() {
                 return self.forward(x);
             }
-            let together = self.together(&x.shape()[1..]);
+            let together = self.together(&x.shape()[1..], x.dtype());
             if count <= together || !self.is_of_samples() {
                 return self.forward(x);
             }
@@ -181,7 +184,10 @@ mod tests {
     fn a_prediction_in_parts_has_the_bits_of_the_whole_batch_and_training_is_not_cut() {
         let mut network = named("mobilenet_v2").unwrap().architecture().build().unwrap();
         let x = Tensor::rand([3, 3, 224, 224]);
-        assert_eq!(network.together(&[3, 224, 224]), 1);
+        assert_eq!(network.together(&[3, 224, 224], DType::F32), 1);
+        // Half of the bytes.
+        let small = |dtype| network.together(&[3, 160, 160], dtype);
+        assert_eq!([small(DType::F32), small(DType::Bf16)], [1, 3]);
         // The statistics of a batch are those of all of its samples.
         assert!(!network.is_of_samples());
         network.eval();
@@ -210,7 +216,7 @@ mod tests {
     fn a_network_of_many_weights_or_small_maps_is_not_cut() {
         let together = |name: &str| {
             let architecture = named(name).unwrap().architecture();
-            architecture.build().unwrap().together(&architecture.input)
+            architecture.build().unwrap().together(&architecture.input, DType::F32)
         };
         assert_eq!(together("alexnet"), usize::MAX);
         assert_eq!(together("resnet18"), usize::MAX);
